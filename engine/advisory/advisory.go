@@ -54,8 +54,8 @@ type Event struct {
 // Score is what NVD says of one CVE.
 type Score struct {
 	CVE    string
-	Vector string  // the newest CVSS version's vector
-	Base   float64 // base score
+	Vector string  // of the newest CVSS 3; where there is none, of CVSS 4, else of CVSS 2
+	Base   float64 // base score of Vector
 	Source string  // who scored: "nvd@nist.gov", ...
 }
 

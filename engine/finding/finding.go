@@ -62,7 +62,8 @@ type Finding struct {
 	WillNotFix     bool      `json:"will_not_fix,omitempty"`
 	Severity       Severity  `json:"severity"`
 	SeveritySource string    `json:"severity_source,omitempty"`
-	CVSS           []string  `json:"cvss,omitempty"`  // vectors
+	CVSS           []string  `json:"cvss,omitempty"`  // vectors of the advisories themselves
+	NVD            string    `json:"nvd,omitempty"`   // NVD's vector, where the advisories have no CVSS 3
 	Score          float64   `json:"score,omitempty"` // highest CVSS v3 base score; 0 when there is none
 	Feed           string    `json:"feed"`            // ecosystem of the advisory
 	URL            string    `json:"url,omitempty"`

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -24,6 +26,18 @@ type Config struct {
 	// HasRootFS is true when the document describes a root file system: by
 	// content, it is the configuration of an image.
 	HasRootFS bool `json:"-"`
+	// Runtime is what the configuration asks of a runtime; nil when that part
+	// of the document is of a shape that runtimes do not know.
+	Runtime *Runtime `json:"-"`
+}
+
+// Runtime is the part of a configuration that says how containers run.
+type Runtime struct {
+	// ExposedPorts are the keys as written, sorted: "80/tcp", "53/udp", "8080".
+	ExposedPorts []string `json:"exposed_ports,omitempty"`
+	// Healthcheck is true when there is a health check; HEALTHCHECK NONE, which
+	// takes an inherited one away, is none.
+	Healthcheck bool `json:"healthcheck,omitempty"`
 }
 
 // ParseConfig reads an image configuration. Any JSON object is accepted: one
@@ -40,14 +54,33 @@ func ParseConfig(raw []byte) (*Config, error) {
 		RootFS *struct {
 			DiffIDs []digest.Digest `json:"diff_ids"`
 		} `json:"rootfs"`
+		Run json.RawMessage `json:"config"`
 	}
 	if err := json.Unmarshal(raw, &w); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfigInvalid, err)
 	}
 	c := w.Config
+	c.Runtime = parseRuntime(w.Run)
 	if w.RootFS != nil {
 		c.HasRootFS = true
 		c.DiffIDs = w.RootFS.DiffIDs
 	}
 	return &c, nil
+}
+
+// parseRuntime reads the "config" object; one that is absent or null asks for
+// nothing.
+func parseRuntime(raw json.RawMessage) *Runtime {
+	var w struct {
+		ExposedPorts map[string]json.RawMessage
+		Healthcheck  *struct{ Test []string }
+	}
+	if len(raw) > 0 && json.Unmarshal(raw, &w) != nil {
+		return nil
+	}
+	r := &Runtime{ExposedPorts: slices.Sorted(maps.Keys(w.ExposedPorts))}
+	if h := w.Healthcheck; h != nil && len(h.Test) > 0 {
+		r.Healthcheck = h.Test[0] != "NONE"
+	}
+	return r
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/pratique/pratique/engine/image"
 )
 
 // EngineVersion names the rules by which layers are read. It is part of the
@@ -166,15 +168,18 @@ func (p Platform) String() string {
 
 // Image is the inventory of one image: one platform, all layers applied.
 type Image struct {
-	Engine   int             `json:"engine"`
-	Manifest digest.Digest   `json:"manifest"` // sha256 of the manifest's bytes
-	Config   digest.Digest   `json:"config"`   // the image id
-	Platform Platform        `json:"platform"`
-	Distro   Distro          `json:"distro"`
-	Packages []Package       `json:"packages"`
-	Gaps     []Gap           `json:"gaps"`
-	Size     int64           `json:"size"` // sum of the layers as stored
-	Layers   []digest.Digest `json:"layers"`
+	Engine   int           `json:"engine"`
+	Manifest digest.Digest `json:"manifest"` // sha256 of the manifest's bytes
+	Config   digest.Digest `json:"config"`   // the image id
+	Platform Platform      `json:"platform"`
+	Distro   Distro        `json:"distro"`
+	Packages []Package     `json:"packages"`
+	Gaps     []Gap         `json:"gaps"`
+	Size     int64         `json:"size"` // sum of the layers as stored
+	// Runtime is what the configuration asks of a runtime; nil when that is not
+	// known, which policies tell from "nothing".
+	Runtime *image.Runtime  `json:"runtime,omitempty"`
+	Layers  []digest.Digest `json:"layers"`
 }
 
 // Blind returns the gaps that forbid calling the image analysed.

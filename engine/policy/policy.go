@@ -121,18 +121,21 @@ type Verdict struct {
 	Action    Action        `json:"action"`
 	Reason    string        `json:"reason"`
 	// PolicyAction is the action of the rules alone, before image lists.
-	PolicyAction Action            `json:"policy_action"`
-	BundleID     string            `json:"bundle_id"`
-	BundleName   string            `json:"bundle_name"`
-	Mapping      string            `json:"mapping"` // name of the mapping that matched
-	DryRun       bool              `json:"dry_run,omitempty"`
-	Rows         []Row             `json:"rows"`
-	Problems     []Problem         `json:"problems,omitempty"`
-	Gaps         []inventory.Gap   `json:"gaps,omitempty"`
-	Data         advisory.Revision `json:"data"`
-	Engine       int               `json:"engine"`
-	EvaluatedAt  time.Time         `json:"evaluated_at"`
-	ValidUntil   time.Time         `json:"valid_until,omitzero"` // zero: until something changes
+	PolicyAction Action          `json:"policy_action"`
+	BundleID     string          `json:"bundle_id"`
+	BundleName   string          `json:"bundle_name"`
+	Mapping      string          `json:"mapping"` // name of the mapping that matched
+	DryRun       bool            `json:"dry_run,omitempty"`
+	Rows         []Row           `json:"rows"`
+	Problems     []Problem       `json:"problems,omitempty"`
+	Gaps         []inventory.Gap `json:"gaps,omitempty"`
+	// Feeds are the ecosystems whose data the image was judged by: a reader
+	// checks their age.
+	Feeds       []string          `json:"feeds,omitempty"`
+	Data        advisory.Revision `json:"data"`
+	Engine      int               `json:"engine"`
+	EvaluatedAt time.Time         `json:"evaluated_at"`
+	ValidUntil  time.Time         `json:"valid_until,omitzero"` // zero: until something changes
 }
 
 // Older reports whether v rests on an older engine, or on the same engine and

@@ -1,0 +1,35 @@
+# The two commands are `make run` and `make test`. What a target does beyond one
+# line stands in scripts/, which can be run directly.
+
+SHELL := /bin/bash
+# git refuses to speak about a clone that another user owns; go build then stops.
+BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench fuzz build image clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+run: build ## start everything on its built-in defaults (ARGS="--config file" for others)
+	exec bin/pratique serve $(ARGS)
+
+test: ## all tests with the race detector; installs what they need where it may
+	@scripts/test
+
+check: ## gofmt, vet, staticcheck, import order, file length, known vulnerabilities
+	@scripts/check
+
+bench: ## all benchmarks (BENCHTIME=1s BENCHCOUNT=1)
+	@scripts/bench
+
+fuzz: ## every fuzz target in turn (FUZZTIME=30s)
+	@scripts/fuzz
+
+build: ## the static binary bin/pratique
+	CGO_ENABLED=0 go build $(BUILDVCS) -trimpath -o bin/pratique ./cmd/pratique
+
+image: ## the container image pratique:latest (IMAGE=name:tag), if a Docker engine answers
+	@scripts/image
+
+clean: ## remove what the other targets made
+	rm -rf bin dist

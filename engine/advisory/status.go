@@ -1,0 +1,88 @@
+package advisory
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Status is what moves without a new revision: when each feed was last asked.
+// It stands beside the index files as status.json. The sync writes it, readers
+// lay its times over the coverage of the index.
+type Status struct {
+	// Inputs names the downloads that the newest index was built from; the sync
+	// builds again when they differ.
+	Inputs string       `json:"inputs"`
+	Feeds  []FeedStatus `json:"feeds"`
+}
+
+// FeedStatus is the state of one ecosystem of one source.
+type FeedStatus struct {
+	Source    string    `json:"source"`
+	Ecosystem string    `json:"ecosystem"` // without release suffix; "NVD" for scores
+	Records   int       `json:"records"`   // records in the index
+	Skipped   int       `json:"skipped"`   // records that could not be read
+	Newest    time.Time `json:"newest,omitzero"`
+	Synced    time.Time `json:"synced,omitzero"` // last success; zero: never
+	Tried     time.Time `json:"tried,omitzero"`
+	Error     string    `json:"error,omitempty"` // of the last try; empty after a success
+	Size      int64     `json:"size"`            // bytes of the download
+}
+
+const (
+	statusName = "status.json"
+	// maxStatus bounds the file: a thousand feeds with long errors.
+	maxStatus = 4 << 20
+)
+
+// ReadStatus reads the status of an index directory. Where none was written yet
+// the status is empty.
+func ReadStatus(dir string) (Status, error) {
+	var s Status
+	path := filepath.Join(dir, statusName)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil && info.Size() > maxStatus {
+		err = fmt.Errorf("file of %d bytes", info.Size())
+	}
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(path)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return Status{}, fmt.Errorf("read feed status: %w", err)
+	}
+	return s, nil
+}
+
+// WriteStatus replaces the status of an index directory in one step.
+func WriteStatus(dir string, s Status) (err error) {
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write feed status: %w", err)
+	}
+	f, err := os.CreateTemp(dir, tempPattern)
+	if err != nil {
+		return fmt.Errorf("write feed status: %w", err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err == nil {
+		err = errors.Join(f.Chmod(0o644), f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, statusName))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write feed status: %w", err), os.Remove(f.Name()))
+	}
+	return syncDir(dir)
+}

@@ -1,0 +1,129 @@
+// Package engine is the facade of the engine: Inspect finds out what a manifest
+// stands for and what is in it, Judge says what a policy makes of it.
+//
+// It knows no server, no database and no cluster, and can be used as a library.
+// Start with Inspect, then Judge.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/pratique/pratique/engine/image"
+	"github.com/pratique/pratique/engine/inventory"
+)
+
+// Source gives an analysis what a manifest names. Both methods may block while
+// bytes are fetched; image.ErrBlobUnknown (wrapped or not) says that the content
+// is not there.
+type Source interface {
+	// Blob opens content whose digest is verified by the reader of it.
+	Blob(ctx context.Context, d image.Descriptor) (io.ReadCloser, error)
+	// Report returns what was learnt from a layer, analysing it if need be.
+	Report(ctx context.Context, d image.Descriptor) (*inventory.Report, error)
+}
+
+// readable are the layer media types that an analysis can answer for. What the
+// bytes are is found by content; an unknown type may make a runtime do with
+// them what the analysis does not foresee (decrypt, look up chunks).
+var readable = []string{
+	image.MediaTypeLayer, image.MediaTypeLayer + "+gzip", image.MediaTypeLayer + "+zstd",
+	"application/vnd.oci.image.layer.nondistributable.v1.tar",
+	"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+	"application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+	"application/vnd.docker.image.rootfs.diff.tar", "application/vnd.docker.image.rootfs.diff.tar.gzip",
+	"application/vnd.docker.image.rootfs.diff.tar.zstd", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+	"application/vnd.docker.image.rootfs.foreign.diff.tar",
+}
+
+// Inspect finds out what an image manifest (not an index) stands for. The image
+// is nil unless Kind is image. An error means that the content could not be
+// had; what was had and could not be understood is in the result.
+func Inspect(ctx context.Context, m *image.Manifest, src Source) (inventory.Subject, *inventory.Image, error) {
+	s := inventory.Subject{Engine: inventory.EngineVersion}
+	cfg, configErr, err := readConfig(ctx, m, src)
+	if err != nil {
+		return s, nil, err
+	}
+	typed := slices.ContainsFunc(m.Layers, func(d image.Descriptor) bool { return image.IsLayerType(d.MediaType) })
+	runnable := typed || image.IsConfigType(m.Config.MediaType) || cfg.HasRootFS
+	if !runnable {
+		s.Kind = inventory.KindArtifact
+		return s, nil, nil
+	}
+	if configErr != nil {
+		s.Kind, s.Reason = inventory.KindUnscannable, configErr.Error()
+		return s, nil, nil
+	}
+	return inspectLayers(ctx, m, cfg, typed, src)
+}
+
+// readConfig returns a config that says nothing, and why, when the bytes are no
+// image configuration.
+func readConfig(ctx context.Context, m *image.Manifest, src Source) (cfg *image.Config, configErr, err error) {
+	raw := m.Config.Data
+	if raw == nil {
+		if raw, err = readBlob(ctx, m.Config, src); err != nil {
+			return nil, nil, fmt.Errorf("read config %s: %w", m.Config.Digest, err)
+		}
+	}
+	if cfg, configErr = image.ParseConfig(raw); configErr != nil {
+		cfg = &image.Config{}
+	}
+	return cfg, configErr, nil
+}
+
+func readBlob(ctx context.Context, d image.Descriptor, src Source) ([]byte, error) {
+	r, err := src.Blob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(r, image.MaxConfigSize+1))
+	if err = errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	if len(raw) <= image.MaxConfigSize && digest.FromBytes(raw) != d.Digest {
+		return nil, image.ErrDigestInvalid
+	}
+	return raw, nil
+}
+
+func inspectLayers(ctx context.Context, m *image.Manifest, cfg *image.Config, typed bool, src Source) (inventory.Subject, *inventory.Image, error) {
+	s := inventory.Subject{Engine: inventory.EngineVersion}
+	layers := make([]inventory.SquashLayer, len(m.Layers))
+	documents := 0
+	for i, d := range m.Layers {
+		report, err := src.Report(ctx, d)
+		switch {
+		case errors.Is(err, image.ErrBlobUnknown) && len(d.URLs) > 0:
+			s.Kind, s.Reason = inventory.KindUnscannable, fmt.Sprintf("layer %s is kept elsewhere (foreign urls), not in the registry", d.Digest)
+			return s, nil, nil
+		case err != nil:
+			return s, nil, fmt.Errorf("analyse layer %s: %w", d.Digest, err)
+		}
+		if report.Format == "json" {
+			documents++
+		}
+		layers[i] = inventory.SquashLayer{Digest: d.Digest, Size: d.Size, Report: report}
+	}
+	if !typed && len(m.Layers) > 0 && documents == len(m.Layers) {
+		s.Kind = inventory.KindArtifact // documents only: a cosign signature has an image config and one of them
+		return s, nil, nil
+	}
+	for _, d := range m.Layers {
+		if !slices.Contains(readable, d.MediaType) {
+			s.Kind, s.Reason = inventory.KindUnscannable, fmt.Sprintf("layer %s has the media type %q, which this version does not understand", d.Digest, d.MediaType)
+			return s, nil, nil
+		}
+	}
+	im := inventory.Squash(inventory.SquashInput{Manifest: m.Digest, ConfigDigest: m.Config.Digest, Config: *cfg, Layers: layers})
+	im.Runtime = cfg.Runtime
+	s.Kind = inventory.KindImage
+	s.DiffIDsMatch = !slices.ContainsFunc(im.Gaps, func(g inventory.Gap) bool { return g.Code == "diffid-mismatch" })
+	return s, im, nil
+}

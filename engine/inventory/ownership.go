@@ -1,0 +1,57 @@
+package inventory
+
+import "strings"
+
+// distPackages belongs to Debian's own packages: others install into
+// /usr/local. https://www.debian.org/doc/packaging-manuals/python-policy/
+const distPackages = "usr/lib/python3/dist-packages/"
+
+// ownership finds the system package that installed each language package: its
+// database lists the file, the file that lists it is still there, and so is the
+// package. Claims are followed through links, since databases speak of /lib
+// where the file is in /usr/lib.
+func (s *squasher) ownership() {
+	type owner struct{ root, name string }
+	installed := map[owner]bool{}
+	hasDeb := false
+	for _, p := range s.image.Packages {
+		if p.Type == TypeDeb || p.Type == TypeApk {
+			installed[owner{DatabaseRoot(p.Location), p.Name}] = true
+			hasDeb = hasDeb || p.Type == TypeDeb
+		}
+	}
+	owned := map[*facts]string{}
+	for _, claim := range s.claims {
+		if s.tree.exhausted() {
+			break // claims unheard: their packages count as nobody's
+		}
+		if !installed[owner{DatabaseRoot(claim.Database), claim.Package}] {
+			continue
+		}
+		n, _ := s.tree.walk(claim.Path, false)
+		if n != nil && n.facts != nil && len(n.facts.packages) > 0 && owned[n.facts] == "" {
+			owned[n.facts] = claim.Package
+		}
+	}
+	for i := range s.image.Packages {
+		p := &s.image.Packages[i]
+		if p.Type == TypeDeb || p.Type == TypeApk {
+			continue
+		}
+		p.OwnedBy = owned[s.from[i]]
+		if p.OwnedBy == "" && hasDeb && len(s.claims) == 0 && strings.HasPrefix(p.Location, distPackages) {
+			p.OwnedBy = "dpkg"
+		}
+	}
+}
+
+// DatabaseRoot gives the root, within the image, of the system that a package
+// database describes: "" for the image itself, "srv/chroot/" for one inside.
+func DatabaseRoot(path string) string {
+	for _, own := range []string{"var/lib/dpkg/", "lib/dpkg/", "dpkg/", "usr/lib/apk/db/", "lib/apk/db/", "apk/db/"} {
+		if i := strings.LastIndex(path, own); i == 0 || i > 0 && path[i-1] == '/' {
+			return path[:i]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,99 @@
+package clients
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Runtime is a containerd with its command line, ctr.
+type Runtime struct {
+	t   testing.TB
+	ctr tool
+	dir string
+	// Hosts is a directory for hosts.toml files, one folder a registry; pass
+	// it with --hosts-dir. Empty until a test fills it.
+	Hosts string
+}
+
+// Containerd starts a containerd of its own that unpacks with the native
+// snapshotter, which works on any file system. Needs root.
+func Containerd(t testing.TB) *Runtime {
+	t.Helper()
+	containerd := Need(t, SuiteContainerd)
+	dir := tempDir(t)
+	makeDirs(t, dir, "hosts")
+	address := filepath.Join(dir, "containerd.sock")
+	writeFile(t, filepath.Join(dir, "config.toml"), "version = 2\n"+
+		"root = \""+filepath.Join(dir, "root")+"\"\n"+
+		"state = \""+filepath.Join(dir, "state")+"\"\n"+
+		// The rest of the kubelet's door and tracing would listen or dial.
+		"disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"+
+		"[grpc]\n  address = \""+address+"\"\n")
+	r := &Runtime{t: t, dir: dir, Hosts: filepath.Join(dir, "hosts"), ctr: tool{
+		path: lookPath("ctr"),
+		args: []string{"--address", address, "--namespace", "test"},
+		env:  environ(dir, "CONTAINERD_SNAPSHOTTER=native"),
+	}}
+	cmd := exec.Command(containerd, "--config", filepath.Join(dir, "config.toml"))
+	cmd.Env = environ(dir)
+	launch(t, cmd, filepath.Join(dir, "log"), func() error {
+		_, err := r.Run("images", "list", "--quiet")
+		return err
+	})
+	return r
+}
+
+// Run runs one ctr command and answers with all it printed. "images pull" and
+// "images push" speak to a registry without TLS when given --plain-http.
+func (r *Runtime) Run(args ...string) (string, error) {
+	r.t.Helper()
+	return r.ctr.run(r.t, args...)
+}
+
+// Load puts the images of an OCI layout into containerd, bytes and digests as
+// they are, and names them ref.
+func (r *Runtime) Load(layoutDir, ref string) {
+	r.t.Helper()
+	archive := filepath.Join(r.dir, "load.tar")
+	if err := writeLayoutArchive(layoutDir, ref, archive); err != nil {
+		r.t.Fatalf("archive of %s: %v", layoutDir, err)
+	}
+	must(r.t, r.Run, "images", "import", "--all-platforms", "--no-unpack", archive)
+	if err := os.Remove(archive); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// Push pushes ref and answers with all that was printed.
+func (r *Runtime) Push(ref string) (string, error) {
+	r.t.Helper()
+	return r.Run("images", "push", "--plain-http", ref)
+}
+
+// Pull pulls and unpacks ref and answers with all that was printed.
+func (r *Runtime) Pull(ref string) (string, error) {
+	r.t.Helper()
+	return r.Run("images", "pull", "--plain-http", ref)
+}
+
+// Remove forgets ref and, at once, the content that nothing else names.
+func (r *Runtime) Remove(ref string) {
+	r.t.Helper()
+	must(r.t, r.Run, "images", "remove", "--sync", ref)
+}
+
+// Digest is the digest of the manifest or index that containerd has under ref.
+func (r *Runtime) Digest(ref string) string {
+	r.t.Helper()
+	out := must(r.t, r.Run, "images", "list", "name=="+ref)
+	for field := range strings.FieldsSeq(out) {
+		if strings.HasPrefix(field, "sha256:") {
+			return field
+		}
+	}
+	r.t.Fatalf("containerd has no %s: %q", ref, out)
+	return ""
+}

@@ -1,0 +1,114 @@
+package feeds_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pratique/pratique/engine/advisory"
+	"github.com/pratique/pratique/internal/feeds"
+)
+
+func TestSyncSharedData(t *testing.T) {
+	root := sharedData(t)
+	dir := t.TempDir()
+	cfg := feeds.Config{Sources: []feeds.Source{
+		{Name: "osv", URL: "file://" + filepath.Join(root, "vulndb")},
+		{Name: "nvd", URL: "file://" + filepath.Join(root, "nvd")},
+	}}
+	started := time.Now()
+	res := sync(t, dir, cfg)
+	t.Logf("first sync took %s", time.Since(started))
+	if res.Failed() || !res.Changed {
+		t.Fatalf("first sync: %+v", res)
+	}
+	for _, f := range res.Feeds {
+		t.Logf("%s %s: %d records, %d skipped, newest %s, %d bytes", f.Source, f.Ecosystem, f.Records, f.Skipped, f.Newest.Format(time.DateOnly), f.Size)
+		if f.Records == 0 || f.Skipped > f.Records/100 {
+			t.Errorf("%s: %d records, %d skipped", f.Ecosystem, f.Records, f.Skipped)
+		}
+	}
+	store, err := advisory.OpenStore(feeds.IndexDir(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	snapshot, ok := store.Current()
+	if !ok {
+		t.Fatal("no index")
+	}
+	defer snapshot.Release()
+	for _, key := range []struct {
+		ecosystem, pkg, id string
+	}{
+		{"Debian:12", "openssl", "DEBIAN-CVE-2023-0286"},
+		{"Debian:12", "zlib", "DEBIAN-CVE-2023-45853"},
+		{"npm", "lodash", "GHSA-29mw-wpgm-hmr9"},
+		{"Go", "stdlib", "GO-2023-2102"},
+		{"Go", "golang.org/x/net", "GO-2023-2102"},
+		{"Alpine:v3.20", "musl", "ALPINE-CVE-2025-26519"},
+		{"PyPI", "Django", ""},
+	} {
+		found, err := snapshot.Lookup(key.ecosystem, key.pkg)
+		if err != nil || len(found) == 0 {
+			t.Errorf("%s %s: %d advisories, %v", key.ecosystem, key.pkg, len(found), err)
+			continue
+		}
+		t.Logf("%s %s: %d advisories", key.ecosystem, key.pkg, len(found))
+		if key.id != "" && !hasID(found, key.id) {
+			t.Errorf("%s %s: no %s", key.ecosystem, key.pkg, key.id)
+		}
+	}
+	if score, ok, err := snapshot.Score("CVE-2023-0042"); !ok || err != nil || score.Base != 6.1 {
+		t.Errorf("CVE-2023-0042: %+v, %v, %v", score, ok, err)
+	}
+	files, _ := filepath.Glob(filepath.Join(feeds.IndexDir(dir), "*.idx"))
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opening := time.Now()
+		ix, err := advisory.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d bytes, opened in %s", filepath.Base(file), info.Size(), time.Since(opening))
+		ix.Close()
+	}
+	started = time.Now()
+	if res := sync(t, dir, cfg); res.Changed || res.Failed() || res.Revision != snapshot.Revision() {
+		t.Errorf("second sync: %+v", res)
+	}
+	t.Logf("second sync took %s", time.Since(started))
+}
+
+func hasID(found []advisory.Advisory, id string) bool {
+	for _, a := range found {
+		if a.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// sharedData finds the project's shared data beside the module.
+func sharedData(t *testing.T) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir != filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			shared := filepath.Join(dir, "..", "shared", "data")
+			if _, err := os.Stat(shared); err != nil {
+				t.Skipf("SKIPPED: no shared data: %v", err)
+			}
+			return shared
+		}
+		dir = filepath.Dir(dir)
+	}
+	t.Fatal("no go.mod above the test")
+	return ""
+}

@@ -1,0 +1,110 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/pratique/pratique/engine/image"
+)
+
+// orphanLife is how long a blob that no manifest names stays readable for the
+// one who uploaded it.
+const orphanLife = 24 * time.Hour
+
+// grant keeps the blobs of an image open to whoever was given its manifest.
+type grant struct {
+	principal, upstream, repository string
+	manifest                        digest.Digest
+}
+
+// Grant notes that the manifest has been served: its blobs stay open to this
+// principal for gate.grant, also when the verdict flips meanwhile.
+func (g *Gate) Grant(q Question, m digest.Digest) { g.grants.Add(grantOf(q, m), struct{}{}) }
+
+func grantOf(q Question, m digest.Digest) grant {
+	return grant{q.Principal, q.Target.Upstream.Name, q.Target.Repository, m}
+}
+
+// Access is what a blob is asked for.
+type Access int
+
+const (
+	Read   Access = iota // bytes
+	Exists               // HEAD: no byte is given away
+)
+
+// Blob decides whether a blob of the repository may be served. A blob is what
+// the manifests that name it make of it: one that this caller may have here
+// suffices. The error is image.ErrBlobUnknown when no manifest names it and the
+// caller did not upload it.
+func (g *Gate) Blob(ctx context.Context, q Question, d digest.Digest, access Access, push bool) (Decision, error) {
+	if g.Config().For(q.Target.Name()).Mode == ModePassive {
+		return Decision{Outcome: Served}, nil
+	}
+	naming, err := g.Catalog.ManifestsNaming(ctx, q.Target.Key(), d)
+	if err != nil {
+		return Decision{}, err
+	}
+	if len(naming) == 0 {
+		return g.orphan(ctx, q, d, push)
+	}
+	for _, m := range naming {
+		if _, ok := g.grants.Get(grantOf(q, m)); ok {
+			return Decision{Outcome: Served}, nil
+		}
+	}
+	refusal, err := g.byManifests(ctx, q, naming)
+	if err != nil || refusal.Outcome == Served {
+		return refusal, err
+	}
+	if access == Exists && push {
+		// A pusher must learn that a shared layer is there already, or could
+		// not push the fixed image. HEAD gives no byte away.
+		return Decision{Outcome: Served, Warning: refusal.Message}, nil
+	}
+	return refusal, nil
+}
+
+// byManifests returns the answer of the first manifest that allows, else a
+// refusal.
+func (g *Gate) byManifests(ctx context.Context, q Question, naming []digest.Digest) (Decision, error) {
+	q.Tag = ""
+	refusal := Decision{}
+	for _, md := range naming {
+		m, err := g.Manifest(ctx, q.Target, image.Descriptor{Digest: md})
+		if err != nil {
+			return Decision{}, err
+		}
+		if m == nil {
+			continue
+		}
+		d := g.Pull(ctx, q, m)
+		if d.Outcome == Served {
+			return d, nil
+		}
+		if refusal.Message == "" || d.Outcome == Pending {
+			refusal = d
+		}
+	}
+	if refusal.Message == "" {
+		refusal.Message = "no manifest that names this blob is here any more"
+	}
+	return refusal, nil
+}
+
+// orphan decides about a blob that no manifest of the repository names.
+func (g *Gate) orphan(ctx context.Context, q Question, d digest.Digest, push bool) (Decision, error) {
+	if push {
+		own, err := g.Catalog.UploadedBy(ctx, q.Target.Key(), d, q.Principal, g.Now().Add(-orphanLife))
+		if err != nil {
+			return Decision{}, err
+		}
+		if own {
+			return Decision{Outcome: Served}, nil
+		}
+	}
+	return Decision{}, fmt.Errorf("%w: %s is named by no manifest that was pushed or pulled here", image.ErrBlobUnknown, d)
+}

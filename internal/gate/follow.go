@@ -1,0 +1,85 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/layer"
+	"github.com/pratique/pratique/internal/spool"
+)
+
+// errAborted ends the analysis of an upload that was given up.
+var errAborted = errors.New("upload aborted")
+
+// Follower analyses a blob while it is being pushed. Write never blocks and
+// never fails: an analysis that cannot keep up is given up, and the blob is
+// read again when its report is wanted. One goroutine writes.
+type Follower struct {
+	gate   *Gate
+	pipe   *spool.Pipe
+	flight *flight
+	begun  time.Time
+	known  atomic.Pointer[flightKey] // set by Done
+}
+
+// Follow begins to analyse a blob. It returns a Follower also when nothing can
+// be started: that one drops what it is given.
+func (g *Gate) Follow() *Follower {
+	f := &Follower{gate: g, pipe: spool.NewPipe(g.spool), flight: newFlight(), begun: g.Now()}
+	if !g.crew.start(f.run) {
+		f.pipe.Close()
+		f.flight.land(errAborted)
+	}
+	return f
+}
+
+// Write hands over the next bytes of the blob.
+func (f *Follower) Write(p []byte) (int, error) { return f.pipe.Write(p) }
+
+// Done says that the blob is whole and stored, and has this digest: from now on
+// those who want its report wait for this analysis.
+func (f *Follower) Done(d digest.Digest) {
+	k := flightKey{digest: d}
+	f.known.Store(&k)
+	f.gate.layers.add(k, f.flight)
+	f.pipe.CloseWrite(nil)
+	if f.flight.landed() { // before it was known what it was about
+		f.gate.layers.forget(k, f.flight)
+	}
+}
+
+// Abort gives the analysis up.
+func (f *Follower) Abort() { f.pipe.CloseWrite(errAborted) }
+
+// run is the analysis. It ends with the pipe, or with ctx.
+func (f *Follower) run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, f.Abort)
+	defer stop()
+	report, err := layer.Analyze(ctx, f.pipe, layer.DefaultLimits)
+	f.pipe.Close()
+	if err == nil {
+		err = f.gate.keep(ctx, report)
+		f.gate.Metrics.Analysis("layer", f.gate.Now().Sub(f.begun))
+	} else if errors.Is(err, spool.ErrOverflow) {
+		f.gate.Metrics.Overflow()
+	}
+	f.flight.land(err)
+	if k := f.known.Load(); k != nil {
+		f.gate.layers.forget(*k, f.flight)
+	}
+}
+
+// keep stores a report and remembers it for the manifest that is about to come.
+func (g *Gate) keep(ctx context.Context, r *inventory.Report) error {
+	if err := g.Catalog.PutLayerReport(ctx, r); err != nil {
+		return fmt.Errorf("keep report: %w", err)
+	}
+	g.reports.Put(r.Digest, r)
+	return nil
+}

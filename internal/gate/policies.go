@@ -1,0 +1,138 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/pratique/pratique/engine/policy/bundle"
+	"github.com/pratique/pratique/internal/catalog"
+	"github.com/pratique/pratique/internal/verdicts"
+)
+
+// Policy is a stored bundle, as lists show it.
+type Policy struct {
+	catalog.Bundle
+	Active bool
+}
+
+// LoadPolicies stores the given documents, replacing older ones with the same
+// id, and takes the active bundle into use: the one activated last, or wanted
+// when nothing was ever activated or the configuration has come to want another.
+func (g *Gate) LoadPolicies(ctx context.Context, documents [][]byte, wanted string) error {
+	for _, raw := range documents {
+		if _, err := g.AddPolicy(ctx, raw); err != nil {
+			return err
+		}
+	}
+	configured, err := g.Catalog.Setting(ctx, settingWanted)
+	if err != nil {
+		return err
+	}
+	id, epoch, err := g.Catalog.ActiveBundle(ctx)
+	if err != nil {
+		return err
+	}
+	if id == "" || configured != wanted {
+		if _, err := g.Activate(ctx, wanted); err != nil {
+			return err
+		}
+		return g.Catalog.PutSetting(ctx, settingWanted, wanted)
+	}
+	return g.use(ctx, id, epoch)
+}
+
+const settingWanted = "policy.configured"
+
+// AddPolicy validates and stores a bundle. It is not activated; if it is the
+// active one, the new text is in force at once.
+func (g *Gate) AddPolicy(ctx context.Context, raw []byte) (Policy, error) {
+	b, err := bundle.Parse(raw)
+	if err != nil {
+		return Policy{}, err
+	}
+	p := Policy{Bundle: catalog.Bundle{ID: b.ID, Name: b.Name, Raw: raw, Updated: g.Now()}}
+	if err := g.Catalog.PutBundle(ctx, p.Bundle); err != nil {
+		return Policy{}, fmt.Errorf("store bundle %q: %w", b.ID, err)
+	}
+	if active := g.active.Load(); active != nil && active.ID == b.ID && active.Hash != b.Hash {
+		p.Active = true
+		_, err = g.Activate(ctx, b.ID)
+	}
+	return p, err
+}
+
+// Policies lists the stored bundles.
+func (g *Gate) Policies(ctx context.Context) ([]Policy, error) {
+	bundles, err := g.Catalog.Bundles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	active := g.active.Load()
+	all := make([]Policy, len(bundles))
+	for i, b := range bundles {
+		all[i] = Policy{b, active != nil && active.ID == b.ID}
+	}
+	return all, nil
+}
+
+// Activate makes a stored bundle the active one, at once: images are judged by
+// it when they are next asked for.
+func (g *Gate) Activate(ctx context.Context, id string) (Policy, error) {
+	stored, err := g.Catalog.Bundle(ctx, id)
+	if err != nil {
+		return Policy{}, err
+	}
+	if _, err := bundle.Parse(stored.Raw); err != nil {
+		return Policy{}, err
+	}
+	epoch, err := g.Catalog.Activate(ctx, id)
+	if err != nil {
+		return Policy{}, err
+	}
+	if err := g.use(ctx, id, epoch); err != nil {
+		return Policy{}, err
+	}
+	g.event(ctx, EventActivated, map[string]any{"policy": id, "name": stored.Name, "epoch": epoch})
+	g.publish(ctx)
+	return Policy{stored, true}, nil
+}
+
+func (g *Gate) use(ctx context.Context, id string, epoch int64) error {
+	stored, err := g.Catalog.Bundle(ctx, id)
+	if err != nil {
+		return err
+	}
+	b, err := bundle.Parse(stored.Raw)
+	if err != nil {
+		return fmt.Errorf("policy bundle %q: %w", id, err)
+	}
+	g.active.Store(&activeBundle{b, stored.Raw, epoch})
+	return nil
+}
+
+// ActivePolicy returns the bundle in force.
+func (g *Gate) ActivePolicy() (*bundle.Bundle, error) {
+	active := g.active.Load()
+	if active == nil {
+		return nil, errors.New("no policy bundle is active")
+	}
+	return active.Bundle, nil
+}
+
+// publish lets processes that have Redis alone know which rules are in force. A
+// Redis that is away is told at the next start or activation.
+func (g *Gate) publish(ctx context.Context) {
+	active := g.active.Load()
+	if g.Verdicts.Shared == nil || active == nil {
+		return
+	}
+	settings, err := json.Marshal(map[string]any{"defaults": g.Config().Settings, "rules": g.Config().Rules})
+	if err == nil {
+		err = g.Verdicts.Shared.Publish(ctx, verdicts.Active{Epoch: active.epoch, Bundle: active.Hash, Gate: settings}, active.raw)
+	}
+	if err != nil && ctx.Err() == nil {
+		g.Log.Warn("active policy not published", "error", err)
+	}
+}

@@ -1,0 +1,120 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pratique/pratique/engine/image"
+	"github.com/pratique/pratique/engine/inventory"
+)
+
+// Push decides whether a pushed manifest is to be taken. Its blobs must be in
+// the upstream. With gate.push observe everything is taken; with enforce a
+// failing image and an index with a failing child are refused.
+func (g *Gate) Push(ctx context.Context, q Question, m *image.Manifest) Decision {
+	settings := g.Config().For(q.Target.Name())
+	if settings.Push != PushEnforce || settings.Mode == ModePassive {
+		return Decision{Outcome: Served}
+	}
+	d := g.whole(ctx, q, settings, m)
+	if d.Outcome == Refused {
+		g.event(ctx, EventRefused, map[string]any{"manifest": m.Digest, "repository": q.Target.Name(), "tag": q.Tag, "principal": q.Principal, "message": d.Message})
+	}
+	return d
+}
+
+// Observe analyses and judges what has been pushed, so that the verdict is there
+// before the push is answered. What it finds is for the answer's warning alone.
+func (g *Gate) Observe(ctx context.Context, q Question, m *image.Manifest) Decision {
+	settings := g.Config().For(q.Target.Name())
+	d := g.whole(ctx, q, settings, m)
+	if d.Outcome == Refused && settings.Mode != ModePassive {
+		return Decision{Outcome: Served, Warning: "pulls will be refused: " + d.Message, Verdict: d.Verdict}
+	}
+	return Decision{Outcome: Served, Warning: d.Warning, Verdict: d.Verdict}
+}
+
+// whole decides about a manifest with everything in it: for an index, all
+// children, those that the upstream has and the proxy never saw included.
+func (g *Gate) whole(ctx context.Context, q Question, settings Settings, m *image.Manifest) Decision {
+	if !m.Index {
+		return g.image(ctx, q, settings, m, forWait)
+	}
+	return g.wholeIndex(ctx, q, settings, m, 0)
+}
+
+func (g *Gate) wholeIndex(ctx context.Context, q Question, settings Settings, m *image.Manifest, depth int) Decision {
+	if depth >= maxNesting {
+		return answer(settings.Unscannable, fmt.Sprintf("indexes lie more than %d deep in each other", maxNesting))
+	}
+	q.Tag = ""
+	for _, desc := range m.Manifests {
+		child, err := g.fetchChild(ctx, q, desc)
+		switch {
+		case errors.Is(err, image.ErrManifestUnknown) || errors.Is(err, image.ErrNameUnknown):
+			continue // a sparse index: nobody can pull what is not there
+		case err != nil:
+			return g.unable(settings, q, m, err)
+		}
+		d := Decision{}
+		if child.Index {
+			d = g.wholeIndex(ctx, q, settings, child, depth+1)
+		} else {
+			d = g.image(ctx, q, settings, child, forWait)
+		}
+		if d.Outcome != Served {
+			return d
+		}
+	}
+	return Decision{Outcome: Served}
+}
+
+// fetchChild returns a child of an index, and notes that the repository has it.
+func (g *Gate) fetchChild(ctx context.Context, q Question, d image.Descriptor) (*image.Manifest, error) {
+	if m, err := g.Manifest(ctx, q.Target, d); m != nil || err != nil {
+		return m, err
+	}
+	return g.Fetch(ctx, q, d.Digest.String())
+}
+
+// Fetch reads a manifest from the upstream and records that the repository has
+// it. ref is a tag or a digest; a tag is resolved by this one request, so that
+// the bytes that are judged are the bytes that are served.
+func (g *Gate) Fetch(ctx context.Context, q Question, ref string) (*image.Manifest, error) {
+	raw, mediaType, err := q.Target.Upstream.Registry.Manifest(ctx, q.Target.Repository, ref)
+	if err != nil {
+		return nil, err
+	}
+	m, err := image.ParseManifest(raw, mediaType)
+	if err != nil {
+		return nil, err
+	}
+	return m, g.Record(ctx, q, m)
+}
+
+// Record notes that the repository has the manifest, and what the tag of the
+// question is bound to. What is known already costs one look-up.
+func (g *Gate) Record(ctx context.Context, q Question, m *image.Manifest) error {
+	repo := q.Target.Key()
+	known, _, err := g.Catalog.Manifest(ctx, repo, m.Digest)
+	if err != nil {
+		return err
+	}
+	if known != nil && q.Tag != "" {
+		bound, err := g.Catalog.TagBinding(ctx, repo, q.Tag)
+		if err != nil || bound == m.Digest {
+			return err
+		}
+	} else if known != nil {
+		return nil
+	}
+	return g.Catalog.Record(ctx, repo, m, q.Tag, q.Principal, g.Now())
+}
+
+// Subject returns what a manifest was found to be; false when it has not been
+// analysed.
+func (g *Gate) Subject(ctx context.Context, t Target, m *image.Manifest) (inventory.Subject, bool) {
+	s, err := g.subject(ctx, t, m, never)
+	return s, err == nil
+}

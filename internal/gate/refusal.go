@@ -1,0 +1,128 @@
+package gate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/pratique/pratique/engine/finding"
+	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/policy"
+	"github.com/pratique/pratique/engine/policy/bundle"
+)
+
+// maxNamed is how many reasons a message spells out; the report has them all.
+const maxNamed = 4
+
+// stopMessage explains a refusal by policy in one line: which policy, which
+// vulnerabilities, what to upgrade to, where to read more.
+func (g *Gate) stopMessage(sel bundle.Selection, v *policy.Verdict) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "refused by policy %q: ", sel.BundleName)
+	if v.Reason == policy.ReasonBlacklisted {
+		b.WriteString("the image is on the bundle's blacklist")
+	} else {
+		b.WriteString(stopReasons(v))
+	}
+	fmt.Fprintf(&b, "; report: %s", g.Report(v.Manifest))
+	return b.String()
+}
+
+func stopReasons(v *policy.Verdict) string {
+	vulnerable, other := splitRows(v.Rows)
+	var parts []string
+	if len(vulnerable) > 0 {
+		parts = append(parts, vulnerabilities(vulnerable))
+	}
+	for i, r := range other {
+		if i == maxNamed {
+			parts = append(parts, fmt.Sprintf("and %d more", len(other)-i))
+			break
+		}
+		parts = append(parts, clean(r.Message))
+	}
+	if len(parts) == 0 && len(v.Problems) > 0 {
+		parts = append(parts, "the policy could not be evaluated: "+clean(v.Problems[0].Details))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// splitRows gives the stopping rows: those about a vulnerability, the worst
+// first and each once, and the others.
+func splitRows(rows []policy.Row) (vulnerable, other []policy.Row) {
+	seen := map[[3]string]bool{}
+	for _, r := range rows {
+		switch k := [3]string{r.CVE, r.Package, r.Version}; {
+		case r.Action != policy.Stop:
+		case r.CVE == "":
+			other = append(other, r)
+		case !seen[k]:
+			seen[k] = true
+			vulnerable = append(vulnerable, r)
+		}
+	}
+	slices.SortStableFunc(vulnerable, func(a, b policy.Row) int {
+		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.Package, b.Package), cmp.Compare(a.CVE, b.CVE))
+	})
+	return vulnerable, other
+}
+
+// vulnerabilities counts by severity and names the worst:
+// "2 critical, 1 high vulnerabilities with a fix: CVE-2023-0286 openssl 1.1.1n-0+deb11u3 (fixed in 1.1.1n-0+deb11u4), ...".
+func vulnerabilities(rows []policy.Row) string {
+	counts, fixed := map[finding.Severity]int{}, 0
+	for _, r := range rows {
+		counts[r.Severity]++
+		if r.Fixed != "" {
+			fixed++
+		}
+	}
+	var kinds []string
+	for s := finding.Critical; s >= finding.Unknown; s-- {
+		if counts[s] > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", counts[s], s))
+		}
+	}
+	word := "vulnerabilities"
+	if len(rows) == 1 {
+		word = "vulnerability"
+	}
+	head := strings.Join(kinds, ", ") + " " + word
+	switch {
+	case fixed == len(rows):
+		head += " with a fix"
+	case fixed > 0:
+		head += fmt.Sprintf(" (%d with a fix)", fixed)
+	}
+	var named []string
+	for _, r := range rows[:min(len(rows), maxNamed)] {
+		s := fmt.Sprintf("%s %s %s", clean(r.CVE), clean(r.Package), clean(r.Version))
+		if r.Fixed != "" {
+			s += fmt.Sprintf(" (fixed in %s)", clean(r.Fixed))
+		}
+		named = append(named, s)
+	}
+	if rest := len(rows) - len(named); rest > 0 {
+		named = append(named, fmt.Sprintf("and %d more", rest))
+	}
+	return head + ": " + strings.Join(named, ", ")
+}
+
+// gapMessage explains a refusal because something was not understood.
+func (g *Gate) gapMessage(v *policy.Verdict, blind []inventory.Gap) string {
+	var parts []string
+	for i, gap := range blind {
+		if i == maxNamed {
+			parts = append(parts, fmt.Sprintf("and %d more", len(blind)-i))
+			break
+		}
+		parts = append(parts, clean(gap.Detail))
+	}
+	return fmt.Sprintf("refused, because the image is not understood: %s (gate.on_gap is deny); report: %s", strings.Join(parts, "; "), g.Report(v.Manifest))
+}
+
+// Report is the address of the page about an image.
+func (g *Gate) Report(d digest.Digest) string { return g.ReportURL + "/report/" + d.String() }

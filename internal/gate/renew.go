@@ -1,0 +1,160 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/pratique/pratique/engine/advisory"
+	"github.com/pratique/pratique/engine/image"
+	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/policy/bundle"
+	"github.com/pratique/pratique/internal/catalog"
+)
+
+const (
+	reloadInterval = 2 * time.Second // how soon data that another process has built are picked up
+	outdatedBatch  = 100
+)
+
+// renewLoop keeps verdicts up to date with the data and with the engine, until
+// ctx ends. An old verdict stays in force until its successor is there.
+func (g *Gate) renewLoop(ctx context.Context) {
+	g.renewEngine(ctx)
+	tick := time.NewTicker(reloadInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := g.Reload(ctx); err != nil && ctx.Err() == nil {
+				g.Log.Error("vulnerability data not renewed", "error", err)
+			}
+		}
+	}
+}
+
+// Reload takes newer vulnerability data into use and judges again the images
+// that the difference can touch.
+func (g *Gate) Reload(ctx context.Context) error {
+	old, had := g.Data.Current()
+	if had {
+		defer old.Release()
+	}
+	changed, err := g.Data.Reload(ctx)
+	if err != nil || !changed {
+		return err
+	}
+	now, ok := g.Data.Current()
+	if !ok {
+		return nil
+	}
+	defer now.Release()
+	g.Log.Info("vulnerability data in use", "sequence", now.Revision().Sequence, "digest", now.Revision().Digest)
+	if !had {
+		return nil // nothing could be judged before
+	}
+	touched, err := g.touched(ctx, old, now)
+	if err != nil {
+		return err
+	}
+	for _, m := range touched {
+		if err := g.renew(ctx, m); err != nil {
+			return fmt.Errorf("judge %s again: %w", m, err)
+		}
+	}
+	g.Log.Info("images judged again", "images", len(touched), "sequence", now.Revision().Sequence)
+	return nil
+}
+
+// touched finds the images that the difference of two revisions can touch.
+func (g *Gate) touched(ctx context.Context, old, now *advisory.Snapshot) ([]digest.Digest, error) {
+	changed, err := advisory.Diff(old.Index(), now.Index())
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]catalog.Key, 0, len(changed))
+	for _, k := range changed {
+		keys = append(keys, catalog.Key{Ecosystem: k.Ecosystem, Package: k.Package})
+	}
+	covered := map[string]int{} // ecosystems that came or went as a whole
+	for _, c := range now.Coverages() {
+		covered[c.Ecosystem]++
+	}
+	for _, c := range old.Coverages() {
+		covered[c.Ecosystem]--
+	}
+	for ecosystem, difference := range covered {
+		if difference != 0 {
+			keys = append(keys, catalog.Key{Ecosystem: ecosystem})
+		}
+	}
+	return g.Catalog.ImagesWith(ctx, keys)
+}
+
+// renew judges an image again under every selection that the active bundle
+// still leads to.
+func (g *Gate) renew(ctx context.Context, m digest.Digest) error {
+	selections, err := g.Catalog.VerdictSelections(ctx, m)
+	if err != nil {
+		return err
+	}
+	for hash, doc := range selections {
+		var req bundle.Request
+		if err := json.Unmarshal(doc, &req); err != nil {
+			return fmt.Errorf("read selection %s: %w", hash, err)
+		}
+		req.Digests = []string{m.String()}
+		sel := g.active.Load().Select(req)
+		if sel.Hash != hash {
+			continue // no longer asked for; a request that leads there again makes it anew
+		}
+		if _, err := g.judge(ctx, m, sel, req); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renewEngine analyses again, one by one, what an older engine looked at.
+func (g *Gate) renewEngine(ctx context.Context) {
+	outdated, err := g.Catalog.Outdated(ctx, inventory.EngineVersion, outdatedBatch)
+	if err != nil {
+		g.Log.Error("outdated images not found", "error", err)
+	}
+	for _, m := range outdated {
+		err := g.reanalyse(ctx, m)
+		if err != nil && ctx.Err() == nil {
+			g.Log.Warn("image not analysed again", "manifest", m, "error", err)
+		}
+	}
+}
+
+func (g *Gate) reanalyse(ctx context.Context, m digest.Digest) error {
+	holders, err := g.Catalog.Holders(ctx, m)
+	if err != nil {
+		return err
+	}
+	err = errors.New("no repository has it")
+	for _, repo := range holders {
+		u := g.Upstreams.Named(repo.Upstream)
+		if u == nil {
+			continue
+		}
+		t := Target{u, repo.Name}
+		var manifest *image.Manifest
+		if manifest, err = g.Manifest(ctx, t, image.Descriptor{Digest: m}); err != nil || manifest == nil {
+			continue
+		}
+		if err = g.inspect(ctx, t, manifest); err == nil {
+			g.keyed.Remove(m)
+			return g.renew(ctx, m)
+		}
+	}
+	return err
+}

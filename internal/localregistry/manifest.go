@@ -1,0 +1,236 @@
+package localregistry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/manifest/manifestlist"
+	"github.com/distribution/distribution/v3/manifest/ocischema"
+	"github.com/distribution/distribution/v3/manifest/schema2"
+	"github.com/distribution/distribution/v3/registry/storage"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/pratique/pratique/engine/image"
+)
+
+// Manifest returns the bytes and the media type of the manifest that ref, a tag
+// or a digest, names in repo.
+func (r *Registry) Manifest(ctx context.Context, repo, ref string) ([]byte, string, error) {
+	d, err := r.manifestDigest(ctx, repo, ref)
+	if err != nil {
+		return nil, "", err
+	}
+	raw, err := r.readManifest(ctx, d)
+	if err != nil {
+		return nil, "", fmt.Errorf("read manifest %s of %s: %w", d, repo, err)
+	}
+	m, err := image.ParseManifest(raw, "")
+	if err != nil {
+		return nil, "", fmt.Errorf("read manifest %s of %s: %w", d, repo, err)
+	}
+	return raw, m.MediaType, nil
+}
+
+// Resolve returns the digest of the manifest that tag names.
+func (r *Registry) Resolve(ctx context.Context, repo, tag string) (digest.Digest, error) {
+	if !image.ValidTag(tag) {
+		return "", fmt.Errorf("resolve %s:%s: %w", repo, tag, image.ErrManifestUnknown)
+	}
+	return r.manifestDigest(ctx, repo, tag)
+}
+
+// manifestDigest resolves ref and checks that the repository has that manifest:
+// the blob store is shared, so existing bytes alone say nothing.
+func (r *Registry) manifestDigest(ctx context.Context, repo, ref string) (digest.Digest, error) {
+	rep, err := r.repository(ctx, repo)
+	if err != nil {
+		return "", err
+	}
+	d := digest.Digest(ref)
+	if image.ValidTag(ref) {
+		desc, err := rep.Tags(ctx).Get(ctx, ref)
+		var unknown distribution.ErrTagUnknown
+		if errors.As(err, &unknown) {
+			return "", fmt.Errorf("%s:%s: %w", repo, ref, r.unknown(ctx, repo, image.ErrManifestUnknown))
+		}
+		if err != nil {
+			return "", fmt.Errorf("resolve %s:%s: %w", repo, ref, err)
+		}
+		d = desc.Digest
+	}
+	ok, err := manifestExists(ctx, rep, d)
+	if err != nil {
+		return "", fmt.Errorf("stat manifest %s of %s: %w", d, repo, err)
+	}
+	if !ok {
+		return "", fmt.Errorf("%s@%s: %w", repo, d, r.unknown(ctx, repo, image.ErrManifestUnknown))
+	}
+	return d, nil
+}
+
+func manifestExists(ctx context.Context, rep distribution.Repository, d digest.Digest) (bool, error) {
+	if !storable(d) {
+		return false, nil
+	}
+	manifests, err := rep.Manifests(ctx)
+	if err != nil {
+		return false, err
+	}
+	return manifests.Exists(ctx, d)
+}
+
+// readManifest reads the stored bytes and checks them: what is served is judged
+// by this digest.
+func (r *Registry) readManifest(ctx context.Context, d digest.Digest) ([]byte, error) {
+	rc, err := r.driver.Reader(ctx, blobPath(d), 0)
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	raw, err := io.ReadAll(io.LimitReader(rc, image.MaxManifestSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if digest.FromBytes(raw) != d {
+		return nil, fmt.Errorf("stored bytes are damaged: %w", image.ErrDigestInvalid)
+	}
+	return raw, nil
+}
+
+// PutManifest stores the manifest under its digest and, when ref is a tag, moves
+// the tag to it. Config and layers must be in the repository, those with foreign
+// urls excepted; the children of an index and the subject may be missing.
+func (r *Registry) PutManifest(ctx context.Context, repo, ref, mediaType string, raw []byte) error {
+	rep, err := r.repository(ctx, repo)
+	if err != nil {
+		return err
+	}
+	m, err := parse(raw, mediaType)
+	if err != nil {
+		return fmt.Errorf("put manifest %s of %s: %w", ref, repo, err)
+	}
+	isTag := image.ValidTag(ref)
+	if !isTag && digest.Digest(ref) != m.Digest {
+		return fmt.Errorf("put manifest %s of %s: %w: it is %s", ref, repo, image.ErrDigestInvalid, m.Digest)
+	}
+	defer r.lockWrites(repo)()
+	if err := r.checkReferences(ctx, repo, m); err != nil {
+		return fmt.Errorf("put manifest %s of %s: %w", ref, repo, err)
+	}
+	if err := r.store(ctx, rep, m); err != nil {
+		return fmt.Errorf("put manifest %s of %s: %w", ref, repo, err)
+	}
+	if isTag {
+		if err := rep.Tags(ctx).Tag(ctx, ref, v1.Descriptor{Digest: m.Digest}); err != nil {
+			return fmt.Errorf("tag %s:%s: %w", repo, ref, err)
+		}
+	}
+	return nil
+}
+
+// parse reads the manifest. Only bytes are stored, so the bytes must tell the
+// media type: Docker's types have to stand in the document, as Docker's own
+// registry demands, while OCI's follow from the shape.
+func parse(raw []byte, mediaType string) (*image.Manifest, error) {
+	m, err := image.ParseManifest(raw, mediaType)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := image.ParseManifest(raw, "")
+	if err != nil {
+		return nil, err
+	}
+	if stored.MediaType != m.MediaType {
+		return nil, fmt.Errorf("%w: the document does not say its mediaType %q", image.ErrManifestInvalid, m.MediaType)
+	}
+	return m, nil
+}
+
+func (r *Registry) checkReferences(ctx context.Context, repo string, m *image.Manifest) error {
+	if m.Index {
+		return nil
+	}
+	for _, desc := range m.Descriptors() {
+		if len(desc.URLs) > 0 {
+			continue
+		}
+		_, err := r.StatBlob(ctx, repo, desc.Digest)
+		if errors.Is(err, image.ErrBlobUnknown) || errors.Is(err, image.ErrNameUnknown) {
+			return fmt.Errorf("%w: %s", image.ErrReferenceMissing, desc.Digest)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// store writes the bytes and the link of the repository to them. The library's
+// own checks are skipped: they refuse what the specification allows (foreign
+// urls, sparse indexes), and checkReferences has done what is to be done.
+func (r *Registry) store(ctx context.Context, rep distribution.Repository, m *image.Manifest) error {
+	manifests, err := rep.Manifests(ctx, storage.SkipLayerVerification())
+	if err != nil {
+		return err
+	}
+	var doc interface {
+		distribution.Manifest
+		UnmarshalJSON([]byte) error
+	}
+	switch m.MediaType {
+	case image.MediaTypeDockerManifest:
+		doc = &schema2.DeserializedManifest{}
+	case image.MediaTypeDockerList:
+		doc = &manifestlist.DeserializedManifestList{}
+	case image.MediaTypeIndex:
+		doc = &ocischema.DeserializedImageIndex{}
+	default:
+		doc = &ocischema.DeserializedManifest{}
+	}
+	if err := doc.UnmarshalJSON(m.Raw); err != nil {
+		return fmt.Errorf("%w: %w", image.ErrManifestInvalid, err)
+	}
+	if _, err := manifests.Put(ctx, doc); err != nil {
+		return err
+	}
+	return r.driver.syncUp(blobPath(m.Digest)) // another request may have written it a moment ago
+}
+
+// DeleteManifest removes the manifest from the repository, and the tags that
+// name it.
+func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Digest) error {
+	rep, err := r.repository(ctx, repo)
+	if err != nil {
+		return err
+	}
+	defer r.lockWrites(repo)()
+	if _, err := r.manifestDigest(ctx, repo, d.String()); err != nil {
+		return err
+	}
+	tags, err := rep.Tags(ctx).Lookup(ctx, v1.Descriptor{Digest: d})
+	if err != nil {
+		return fmt.Errorf("find tags of %s@%s: %w", repo, d, err)
+	}
+	for _, tag := range tags {
+		if err := rep.Tags(ctx).Untag(ctx, tag); err != nil && !notFound(err) {
+			return fmt.Errorf("delete tag %s:%s: %w", repo, tag, err)
+		}
+	}
+	manifests, err := rep.Manifests(ctx)
+	if err != nil {
+		return err
+	}
+	if err := manifests.Delete(ctx, d); err != nil {
+		return fmt.Errorf("delete manifest %s@%s: %w", repo, d, err)
+	}
+	return nil
+}
+
+// Referrers answers that it is not supported: the catalog keeps them.
+func (r *Registry) Referrers(context.Context, string, digest.Digest) ([]image.Descriptor, error) {
+	return nil, image.ErrUnsupported
+}

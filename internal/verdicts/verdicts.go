@@ -1,0 +1,115 @@
+// Package verdicts looks up verdicts: process memory, then Redis when it is
+// configured, then the catalog.
+//
+// It knows no policy and no HTTP. A verdict that a tier has lost is found in
+// the next; a tier that is down is passed by. Start with Store and Tiers.
+package verdicts
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/pratique/pratique/engine/policy"
+)
+
+// Store keeps the verdict in force for each manifest and selection. All methods
+// are safe for concurrent use and return promptly: a store behind a network has
+// its own short deadline.
+type Store interface {
+	// Get returns the verdict, or nil when there is none. The verdict is not to
+	// be changed.
+	Get(ctx context.Context, manifest digest.Digest, selection string) (*policy.Verdict, error)
+	// Put stores the verdict unless the one in force rests on a newer engine or
+	// on newer data (policy.Verdict.Older); kept says which.
+	Put(ctx context.Context, v *policy.Verdict) (kept bool, err error)
+}
+
+// Tier names, as the metrics spell them.
+const (
+	TierMemory  = "memory"
+	TierRedis   = "redis"
+	TierCatalog = "catalog"
+	TierMiss    = "miss"
+)
+
+// Tiers is a Store over a process memory, an optional shared store and the
+// durable one.
+type Tiers struct {
+	Memory  *Memory
+	Shared  *Redis // nil when not configured
+	Durable Store
+	Log     *slog.Logger
+	// Looked is called with the tier that answered, for the metrics.
+	Looked func(tier string)
+
+	breaker breaker
+}
+
+// Get asks the tiers from the nearest to the farthest, and lets the nearer ones
+// know what a farther one said. Only the durable tier's error is an error.
+func (t *Tiers) Get(ctx context.Context, manifest digest.Digest, selection string) (*policy.Verdict, error) {
+	if v, _ := t.Memory.Get(ctx, manifest, selection); v != nil {
+		t.Looked(TierMemory)
+		return v, nil
+	}
+	if v := t.shared(ctx, manifest, selection); v != nil {
+		t.Looked(TierRedis)
+		_, err := t.Memory.Put(ctx, v)
+		return v, err
+	}
+	v, err := t.Durable.Get(ctx, manifest, selection)
+	if err != nil || v == nil {
+		t.Looked(TierMiss)
+		return nil, err
+	}
+	t.Looked(TierCatalog)
+	t.share(ctx, v)
+	_, err = t.Memory.Put(ctx, v)
+	return v, err
+}
+
+// Put writes the durable tier first: what the others say must never outlive it.
+func (t *Tiers) Put(ctx context.Context, v *policy.Verdict) (bool, error) {
+	kept, err := t.Durable.Put(ctx, v)
+	if err != nil || !kept {
+		return false, err
+	}
+	t.share(ctx, v)
+	return t.Memory.Put(ctx, v)
+}
+
+func (t *Tiers) shared(ctx context.Context, manifest digest.Digest, selection string) *policy.Verdict {
+	if t.Shared == nil || !t.breaker.closed(time.Now()) {
+		return nil
+	}
+	v, err := t.Shared.Get(ctx, manifest, selection)
+	t.note(ctx, err)
+	return v
+}
+
+func (t *Tiers) share(ctx context.Context, v *policy.Verdict) {
+	if t.Shared == nil || !t.breaker.closed(time.Now()) {
+		return
+	}
+	_, err := t.Shared.Put(ctx, v)
+	t.note(ctx, err)
+}
+
+// note opens the breaker after a failure, so that a Redis that is down costs
+// one deadline every few seconds and not one a request.
+func (t *Tiers) note(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	if changed := t.breaker.report(err, time.Now()); !changed {
+		return
+	}
+	if err != nil {
+		t.Log.Warn("redis unreachable", "error", err)
+	} else {
+		t.Log.Info("redis reachable")
+	}
+}
