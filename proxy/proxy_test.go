@@ -104,7 +104,9 @@ func (d *door) call(method, path string, body []byte, headers ...string) reply {
 }
 
 func (r reply) code() string {
-	var doc struct{ Errors []struct{ Code, Message string } }
+	var doc struct {
+		Errors []struct{ Code, Message string }
+	}
 	if json.Unmarshal(r.body, &doc) != nil || len(doc.Errors) == 0 {
 		return ""
 	}
@@ -112,7 +114,9 @@ func (r reply) code() string {
 }
 
 func (r reply) message() string {
-	var doc struct{ Errors []struct{ Code, Message string } }
+	var doc struct {
+		Errors []struct{ Code, Message string }
+	}
 	if json.Unmarshal(r.body, &doc) != nil || len(doc.Errors) == 0 {
 		return ""
 	}

@@ -52,7 +52,7 @@ func (p *Proxy) pullManifest(w http.ResponseWriter, r *http.Request, q request) 
 func (p *Proxy) resolve(ctx context.Context, ask gate.Question, d digest.Digest) (*image.Manifest, error) {
 	if ask.Tag != "" {
 		var err error
-		if d, err = ask.Target.Upstream.Registry.Resolve(ctx, ask.Target.Repository, ask.Tag); err != nil {
+		if d, err = p.Gate.Resolve(ctx, ask.Target, ask.Tag); err != nil {
 			return nil, err
 		}
 	}
@@ -194,12 +194,12 @@ func (p *Proxy) deleteManifest(w http.ResponseWriter, r *http.Request, q request
 		if err := reg.DeleteTag(r.Context(), repo, tag); err != nil {
 			return err
 		}
-		err = p.Catalog.ForgetTag(r.Context(), q.target.Key(), tag)
+		err = p.Gate.ForgetTag(r.Context(), q.target, tag)
 	} else {
 		if err := reg.DeleteManifest(r.Context(), repo, d); err != nil {
 			return err
 		}
-		err = p.Catalog.ForgetManifest(r.Context(), q.target.Key(), d)
+		err = p.Gate.ForgetManifest(r.Context(), q.target, d)
 	}
 	if err != nil {
 		return err

@@ -85,7 +85,7 @@ func ParseManifest(raw []byte, contentType string) (*Manifest, error) {
 func (m *Manifest) classify(w *wireManifest, contentType string) error {
 	switch {
 	case w.FSLayers != nil || w.SchemaVersion == 1:
-		return errors.New("schema 1 of Docker manifests are not supported: push the image again with a current client")
+		return errors.New("manifests of Docker schema 1 are not supported: push the image again with a current client")
 	case w.SchemaVersion != 2:
 		return fmt.Errorf("schemaVersion is %d, want 2", w.SchemaVersion)
 	case w.Manifests != nil && (w.Config != nil || w.Layers != nil):

@@ -98,6 +98,7 @@ var schema = []string{
 	`CREATE TABLE blobs (upstream TEXT, repository TEXT, blob TEXT, manifest TEXT,
 		PRIMARY KEY (upstream, repository, blob, manifest)) WITHOUT ROWID`,
 	`CREATE INDEX blobs_by_manifest ON blobs (upstream, repository, manifest)`,
+	`CREATE INDEX members_by_manifest ON members (manifest)`,
 	`CREATE TABLE children (child TEXT, parent TEXT, PRIMARY KEY (child, parent)) WITHOUT ROWID`,
 	`CREATE TABLE tags (upstream TEXT, repository TEXT, tag TEXT, manifest TEXT NOT NULL,
 		PRIMARY KEY (upstream, repository, tag)) WITHOUT ROWID`,

@@ -16,13 +16,14 @@ type Entry struct {
 	Added      time.Time
 }
 
-// Recent returns what repositories came to have last, newest first: images and
-// indexes, without the images that belong to an index.
+// Recent returns what repositories came to have last, newest first: what
+// has a tag, and what belongs to no index.
 func (c *Catalog) Recent(ctx context.Context, limit int) ([]Entry, error) {
 	rows, err := c.read.QueryContext(ctx, `SELECT upstream, repository, manifest, added,
 		COALESCE((SELECT group_concat(tag, ' ' ORDER BY tag) FROM tags t
 			WHERE t.upstream = m.upstream AND t.repository = m.repository AND t.manifest = m.manifest), '')
 		FROM members m WHERE NOT EXISTS (SELECT 1 FROM children WHERE child = m.manifest)
+			OR EXISTS (SELECT 1 FROM tags t WHERE t.upstream = m.upstream AND t.repository = m.repository AND t.manifest = m.manifest)
 		ORDER BY added DESC, repository, manifest LIMIT ?`, limit)
 	if err != nil {
 		return nil, err

@@ -115,17 +115,6 @@ func (c *Catalog) Holders(ctx context.Context, d digest.Digest) ([]Repository, e
 	return all, rows.Err()
 }
 
-// TagBinding returns the digest that the repository was last seen to bind to
-// the tag, or "".
-func (c *Catalog) TagBinding(ctx context.Context, repo Repository, tag string) (digest.Digest, error) {
-	var d string
-	err := c.read.QueryRowContext(ctx, `SELECT manifest FROM tags WHERE upstream = ? AND repository = ? AND tag = ?`, repo.Upstream, repo.Name, tag).Scan(&d)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	return digest.Digest(d), err
-}
-
 // TagsOf returns the tags that the repository binds to the manifest or to an
 // index that holds it, at any depth.
 func (c *Catalog) TagsOf(ctx context.Context, repo Repository, d digest.Digest) ([]string, error) {
@@ -181,9 +170,14 @@ func (c *Catalog) ForgetTag(ctx context.Context, repo Repository, tag string) er
 	return c.exec(ctx, `DELETE FROM tags WHERE upstream = ? AND repository = ? AND tag = ?`, repo.Upstream, repo.Name, tag)
 }
 
-// ForgetManifest notes that the repository no longer has the manifest.
-func (c *Catalog) ForgetManifest(ctx context.Context, repo Repository, d digest.Digest) error {
-	return c.update(ctx, func(tx *sql.Tx) error {
+// ForgetManifest notes that the repository no longer has the manifest, and
+// returns the tags that went with it.
+func (c *Catalog) ForgetManifest(ctx context.Context, repo Repository, d digest.Digest) (tags []string, err error) {
+	tags, err = c.texts(ctx, `SELECT tag FROM tags WHERE upstream = ? AND repository = ? AND manifest = ?`, repo.Upstream, repo.Name, d.String())
+	if err != nil {
+		return nil, err
+	}
+	return tags, c.update(ctx, func(tx *sql.Tx) error {
 		for _, statement := range []string{
 			`DELETE FROM members WHERE upstream = ? AND repository = ? AND manifest = ?`,
 			`DELETE FROM blobs WHERE upstream = ? AND repository = ? AND manifest = ?`,

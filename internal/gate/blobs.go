@@ -81,7 +81,7 @@ func (g *Gate) byManifests(ctx context.Context, q Question, naming []digest.Dige
 		if m == nil {
 			continue
 		}
-		d := g.Pull(ctx, q, m)
+		d := g.decide(ctx, q, m, forWait)
 		if d.Outcome == Served {
 			return d, nil
 		}

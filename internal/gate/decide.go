@@ -29,6 +29,7 @@ type Decision struct {
 	Message string          // why it is refused or pending
 	Warning string          // of what is served: what would have been refused, and why
 	Verdict *policy.Verdict // the verdict behind it, if there is one
+	dryRun  bool            // served, because the mapping is in dry run
 }
 
 // Question is what the gate is asked about a manifest.
@@ -42,7 +43,11 @@ type Question struct {
 // repository must have been recorded. It waits at most gate.wait for a first
 // analysis.
 func (g *Gate) Pull(ctx context.Context, q Question, m *image.Manifest) Decision {
-	return g.decide(ctx, q, m, forWait)
+	d := g.decide(ctx, q, m, forWait)
+	if d.dryRun {
+		g.event(ctx, EventDryRun, map[string]any{"manifest": m.Digest, "repository": q.Target.Name(), "tag": q.Tag, "message": d.Warning})
+	}
+	return d
 }
 
 // Known decides like Pull, but from what is known already: what has not been
@@ -142,7 +147,7 @@ func (g *Gate) weigh(ctx context.Context, q Question, settings Settings, sel bun
 		d.Outcome, d.Warning = Served, "gate.mode is analysis, so this is served: "+message
 	case sel.DryRun:
 		d.Outcome, d.Warning = Served, "dry run, would be "+message
-		g.event(ctx, EventDryRun, map[string]any{"manifest": v.Manifest, "repository": q.Target.Name(), "tag": q.Tag, "message": message})
+		d.dryRun = true
 	default:
 		d.Message = message
 	}

@@ -143,7 +143,7 @@ func (g *Gate) Find(ctx context.Context, reference, ownHost string) (Question, *
 	if m.Index {
 		return q, m, g.whole(ctx, q, g.Config().For(t.Name()), m), nil
 	}
-	return q, m, g.Pull(ctx, q, m), nil
+	return q, m, g.decide(ctx, q, m, forWait), nil
 }
 
 // splitReference splits "name[:tag][@digest]"; the tag latest is implied.

@@ -62,10 +62,13 @@ type Gate struct {
 	layers  *flights // analyses of layers, by the digest of the stored bytes
 	judging *flights // evaluations, by manifest and selection
 	reading chan struct{}
+	tags    resolver
 
 	subjects  *lru.Cache[digest.Digest, inventory.Subject]
 	inventory *lru.Cache[digest.Digest, *inventory.Image]
 	manifests *lru.Cache[digest.Digest, *image.Manifest]
+	members   *lru.Cache[member, struct{}]       // as the catalog has them
+	bindings  *lru.Cache[binding, digest.Digest] // as the catalog has them
 	reports   *lru.Cache[digest.Digest, *inventory.Report]
 	grants    *expirable.LRU[grant, struct{}]
 	keyed     *lru.Cache[digest.Digest, int] // images whose keys are in the catalog
@@ -98,10 +101,13 @@ func New(o Options) (*Gate, error) {
 	g := &Gate{
 		Options: o,
 		images:  newFlights(), layers: newFlights(), judging: newFlights(),
+		tags:      resolver{all: map[tagKey]*tagQueue{}},
 		reading:   make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		subjects:  lru.New[digest.Digest](100_000, func(inventory.Subject) int { return 1 }),
 		inventory: lru.New[digest.Digest](inventoryCache, func(im *inventory.Image) int { return 1024 + 512*len(im.Packages) }),
 		manifests: lru.New[digest.Digest](manifestCache, func(m *image.Manifest) int { return 1024 + 3*len(m.Raw) }),
+		members:   lru.New[member](100_000, func(struct{}) int { return 1 }),
+		bindings:  lru.New[binding](100_000, func(digest.Digest) int { return 1 }),
 		reports:   lru.New[digest.Digest](reportCache, reportCost),
 		grants:    expirable.NewLRU[grant, struct{}](maxGrants, nil, o.Config.Grant),
 		keyed:     lru.New[digest.Digest](100_000, one),

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
 )
@@ -70,29 +68,4 @@ func (g *Gate) child(ctx context.Context, q Question, settings Settings, d image
 	}
 	q.Tag = "" // the child is judged as it will be asked for: by its digest
 	return g.image(ctx, q, settings, m, never), childImage
-}
-
-// Manifest returns a manifest that the repository is known to have, or that
-// the descriptor carries; nil when there is none.
-func (g *Gate) Manifest(ctx context.Context, t Target, d image.Descriptor) (*image.Manifest, error) {
-	if d.Data != nil {
-		return image.ParseManifest(d.Data, "")
-	}
-	raw, mediaType, err := g.Catalog.Manifest(ctx, t.Key(), d.Digest)
-	if err != nil || raw == nil {
-		return nil, err
-	}
-	return g.parse(d.Digest, raw, mediaType)
-}
-
-// parse reads a manifest, once for as long as it stays in memory.
-func (g *Gate) parse(d digest.Digest, raw []byte, mediaType string) (*image.Manifest, error) {
-	if m, ok := g.manifests.Get(d); ok {
-		return m, nil
-	}
-	m, err := image.ParseManifest(raw, mediaType)
-	if err == nil {
-		g.manifests.Put(d, m)
-	}
-	return m, err
 }

@@ -17,12 +17,13 @@ type Policy struct {
 	Active bool
 }
 
-// LoadPolicies stores the given documents, replacing older ones with the same
-// id, and takes the active bundle into use: the one activated last, or wanted
-// when nothing was ever activated or the configuration has come to want another.
+// LoadPolicies stores the given documents, and takes the active bundle into
+// use: the one activated last, or wanted when nothing was ever activated or the
+// configuration has come to want another. A document that came with an earlier
+// start is replaced by its successor, unless somebody has changed it since.
 func (g *Gate) LoadPolicies(ctx context.Context, documents [][]byte, wanted string) error {
 	for _, raw := range documents {
-		if _, err := g.AddPolicy(ctx, raw); err != nil {
+		if err := g.loadPolicy(ctx, raw); err != nil {
 			return err
 		}
 	}
@@ -43,7 +44,36 @@ func (g *Gate) LoadPolicies(ctx context.Context, documents [][]byte, wanted stri
 	return g.use(ctx, id, epoch)
 }
 
-const settingWanted = "policy.configured"
+const (
+	settingWanted = "policy.configured"
+	settingLoaded = "policy.loaded." // + id: hash of the document that came with the last start
+)
+
+func (g *Gate) loadPolicy(ctx context.Context, raw []byte) error {
+	b, err := bundle.Parse(raw)
+	if err != nil {
+		return err
+	}
+	loaded, err := g.Catalog.Setting(ctx, settingLoaded+b.ID)
+	if err != nil || loaded == b.Hash {
+		return err
+	}
+	stored, err := g.Catalog.Bundle(ctx, b.ID)
+	switch {
+	case errors.Is(err, catalog.ErrBundleUnknown):
+	case err != nil:
+		return err
+	default:
+		if old, err := bundle.Parse(stored.Raw); err == nil && old.Hash != loaded {
+			g.Log.Warn("policy not replaced, because it was changed here", "policy", b.ID)
+			return nil
+		}
+	}
+	if _, err := g.AddPolicy(ctx, raw); err != nil {
+		return err
+	}
+	return g.Catalog.PutSetting(ctx, settingLoaded+b.ID, b.Hash)
+}
 
 // AddPolicy validates and stores a bundle. It is not activated; if it is the
 // active one, the new text is in force at once.

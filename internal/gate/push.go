@@ -78,40 +78,6 @@ func (g *Gate) fetchChild(ctx context.Context, q Question, d image.Descriptor) (
 	return g.Fetch(ctx, q, d.Digest.String())
 }
 
-// Fetch reads a manifest from the upstream and records that the repository has
-// it. ref is a tag or a digest; a tag is resolved by this one request, so that
-// the bytes that are judged are the bytes that are served.
-func (g *Gate) Fetch(ctx context.Context, q Question, ref string) (*image.Manifest, error) {
-	raw, mediaType, err := q.Target.Upstream.Registry.Manifest(ctx, q.Target.Repository, ref)
-	if err != nil {
-		return nil, err
-	}
-	m, err := image.ParseManifest(raw, mediaType)
-	if err != nil {
-		return nil, err
-	}
-	return m, g.Record(ctx, q, m)
-}
-
-// Record notes that the repository has the manifest, and what the tag of the
-// question is bound to. What is known already costs one look-up.
-func (g *Gate) Record(ctx context.Context, q Question, m *image.Manifest) error {
-	repo := q.Target.Key()
-	known, _, err := g.Catalog.Manifest(ctx, repo, m.Digest)
-	if err != nil {
-		return err
-	}
-	if known != nil && q.Tag != "" {
-		bound, err := g.Catalog.TagBinding(ctx, repo, q.Tag)
-		if err != nil || bound == m.Digest {
-			return err
-		}
-	} else if known != nil {
-		return nil
-	}
-	return g.Catalog.Record(ctx, repo, m, q.Tag, q.Principal, g.Now())
-}
-
 // Subject returns what a manifest was found to be; false when it has not been
 // analysed.
 func (g *Gate) Subject(ctx context.Context, t Target, m *image.Manifest) (inventory.Subject, bool) {

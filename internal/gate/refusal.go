@@ -50,33 +50,64 @@ func stopReasons(v *policy.Verdict) string {
 	return strings.Join(parts, "; ")
 }
 
-// splitRows gives the stopping rows: those about a vulnerability, the worst
+// vulnerability is one vulnerability in the packages that share version and fix:
+// a source package often becomes several installed ones.
+type vulnerability struct {
+	policy.Row
+	packages []string
+}
+
+// splitRows gives the stopping rows: those about vulnerabilities, the worst
 // first and each once, and the others.
-func splitRows(rows []policy.Row) (vulnerable, other []policy.Row) {
-	seen := map[[3]string]bool{}
+func splitRows(rows []policy.Row) (vulnerable []vulnerability, other []policy.Row) {
+	at := map[[3]string]int{}
 	for _, r := range rows {
-		switch k := [3]string{r.CVE, r.Package, r.Version}; {
-		case r.Action != policy.Stop:
-		case r.CVE == "":
+		if r.Action != policy.Stop {
+			continue
+		}
+		if r.CVE == "" {
 			other = append(other, r)
-		case !seen[k]:
-			seen[k] = true
-			vulnerable = append(vulnerable, r)
+			continue
+		}
+		k := [3]string{r.CVE, r.Version, r.Fixed}
+		i, ok := at[k]
+		if !ok {
+			i = len(vulnerable)
+			at[k] = i
+			vulnerable = append(vulnerable, vulnerability{Row: r})
+		}
+		if !slices.Contains(vulnerable[i].packages, r.Package) {
+			vulnerable[i].packages = append(vulnerable[i].packages, r.Package)
 		}
 	}
-	slices.SortStableFunc(vulnerable, func(a, b policy.Row) int {
-		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.Package, b.Package), cmp.Compare(a.CVE, b.CVE))
+	slices.SortStableFunc(vulnerable, func(a, b vulnerability) int {
+		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.packages[0], b.packages[0]), cmp.Compare(a.CVE, b.CVE))
 	})
 	return vulnerable, other
 }
 
 // vulnerabilities counts by severity and names the worst:
 // "2 critical, 1 high vulnerabilities with a fix: CVE-2023-0286 openssl 1.1.1n-0+deb11u3 (fixed in 1.1.1n-0+deb11u4), ...".
-func vulnerabilities(rows []policy.Row) string {
+func vulnerabilities(all []vulnerability) string {
+	var named []string
+	for _, v := range all[:min(len(all), maxNamed)] {
+		s := fmt.Sprintf("%s %s %s", clean(v.CVE), clean(strings.Join(v.packages, ", ")), clean(v.Version))
+		if v.Fixed != "" {
+			s += fmt.Sprintf(" (fixed in %s)", clean(v.Fixed))
+		}
+		named = append(named, s)
+	}
+	if rest := len(all) - len(named); rest > 0 {
+		named = append(named, fmt.Sprintf("and %d more", rest))
+	}
+	return countVulnerabilities(all) + ": " + strings.Join(named, ", ")
+}
+
+func countVulnerabilities(all []vulnerability) string {
 	counts, fixed := map[finding.Severity]int{}, 0
-	for _, r := range rows {
-		counts[r.Severity]++
-		if r.Fixed != "" {
+	for _, v := range all {
+		counts[v.Severity]++
+		if v.Fixed != "" {
 			fixed++
 		}
 	}
@@ -87,28 +118,17 @@ func vulnerabilities(rows []policy.Row) string {
 		}
 	}
 	word := "vulnerabilities"
-	if len(rows) == 1 {
+	if len(all) == 1 {
 		word = "vulnerability"
 	}
 	head := strings.Join(kinds, ", ") + " " + word
 	switch {
-	case fixed == len(rows):
+	case fixed == len(all):
 		head += " with a fix"
 	case fixed > 0:
 		head += fmt.Sprintf(" (%d with a fix)", fixed)
 	}
-	var named []string
-	for _, r := range rows[:min(len(rows), maxNamed)] {
-		s := fmt.Sprintf("%s %s %s", clean(r.CVE), clean(r.Package), clean(r.Version))
-		if r.Fixed != "" {
-			s += fmt.Sprintf(" (fixed in %s)", clean(r.Fixed))
-		}
-		named = append(named, s)
-	}
-	if rest := len(rows) - len(named); rest > 0 {
-		named = append(named, fmt.Sprintf("and %d more", rest))
-	}
-	return head + ": " + strings.Join(named, ", ")
+	return head
 }
 
 // gapMessage explains a refusal because something was not understood.

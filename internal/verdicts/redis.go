@@ -90,6 +90,7 @@ func NewRedis(c RedisConfig, log *slog.Logger) (*Redis, error) {
 			return nil, fmt.Errorf("redis.hmac_key_file: %w", err)
 		}
 	}
+	redis.SetLogger(quiet{}) // the library's process-wide logger: what it says comes back as errors
 	opts.MaxRetries = -1
 	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = redisDeadline, redisDeadline, redisDeadline
 	opts.PoolTimeout = redisDeadline
@@ -97,6 +98,10 @@ func NewRedis(c RedisConfig, log *slog.Logger) (*Redis, error) {
 	opts.ContextTimeoutEnabled = true
 	return &Redis{client: redis.NewClient(opts), key: key, log: log}, nil
 }
+
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // Close closes the connections.
 func (r *Redis) Close() error { return r.client.Close() }

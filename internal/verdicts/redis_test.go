@@ -39,9 +39,10 @@ func TestForgedVerdictsAreAbsent(t *testing.T) {
 
 func TestRedisGoneAndBack(t *testing.T) {
 	server := miniredis.RunT(t)
+	addr := server.Addr()
 	durable := verdicts.NewMemory(1 << 20)
 	tiers := func() *verdicts.Tiers {
-		return &verdicts.Tiers{Memory: verdicts.NewMemory(1 << 20), Shared: redisStore(t, server.Addr()), Durable: durable,
+		return &verdicts.Tiers{Memory: verdicts.NewMemory(1 << 20), Shared: redisStore(t, addr), Durable: durable,
 			Log: slog.New(slog.DiscardHandler), Looked: func(string) {}}
 	}
 	ctx := context.Background()

@@ -15,6 +15,7 @@ import (
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/policy"
 	"github.com/pratique/pratique/internal/catalog"
+	"github.com/pratique/pratique/internal/clients"
 	"github.com/pratique/pratique/internal/verdicts"
 )
 
@@ -37,6 +38,10 @@ func TestCatalog(t *testing.T) {
 
 func TestRedisStandIn(t *testing.T) {
 	contract(t, redisStore(t, miniredis.RunT(t).Addr()))
+}
+
+func TestRedis(t *testing.T) {
+	contract(t, redisStore(t, clients.Redis(t).Addr))
 }
 
 func TestTiers(t *testing.T) {

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/pratique/pratique/internal/config"
+)
+
+// drain is how long transfers may go on after the signal to stop.
+const drain = 30 * time.Second
+
+func newServeCommand(flags *configFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "serve", Short: "Run the registry proxy, the scanner and the API", Args: cobra.NoArgs,
+		Long: `Run the registry proxy, the scanner and the API.
+
+Without configuration: a registry of its own on 127.0.0.1:5000, API and pages on
+127.0.0.1:8228, data under ~/.local/share/pratique, vulnerability data from
+OSV.dev and NVD, policy "default". SIGHUP reads the configuration again, SIGTERM
+and Ctrl-C let transfers finish and stop.`,
+		Example: `  pratique serve
+  pratique serve --config /etc/pratique.yaml
+  pratique serve --set gate.push=enforce --set data_dir=/srv/pratique`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.load()
+			if err != nil {
+				return err
+			}
+			return serveUntil(cmd.Context(), c, flags, cmd.ErrOrStderr())
+		},
+	}
+}
+
+func serveUntil(ctx context.Context, c config.Config, flags *configFlags, out io.Writer) (err error) {
+	log := newLogger(c.Log, out)
+	s, err := assemble(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	s.banner(out)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range s.parts() {
+		group.Go(func() error { return part(ctx) })
+	}
+	group.Go(func() error { return s.reloadOnHangup(ctx, flags, log) })
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func newLogger(c config.Log, out io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.LevelValue()}
+	if c.Format == "text" || (c.Format == "" && isTerminal(out)) {
+		return slog.New(slog.NewTextHandler(out, opts))
+	}
+	return slog.New(slog.NewJSONHandler(out, opts))
+}
+
+func isTerminal(out any) bool {
+	f, ok := out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// reloadOnHangup puts the gate's settings of a changed configuration in force
+// at SIGHUP. A configuration that is not good changes nothing.
+func (s *system) reloadOnHangup(ctx context.Context, flags *configFlags, log *slog.Logger) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangup:
+		}
+		c, err := flags.load()
+		if err != nil {
+			log.Error("configuration not reloaded: the one in force stays", "error", err)
+			continue
+		}
+		s.gate.Reconfigure(ctx, c.Gate)
+		log.Info("configuration reloaded", "note", "gate settings and rules are in force; everything else needs a restart")
+	}
+}
+
+// banner tells a newcomer where things are and what to type next.
+func (s *system) banner(out io.Writer) {
+	mode := map[bool]string{true: "everybody on this machine may push and pull", false: "anonymous access as configured: auth.anonymous"}[s.config.Loopback()]
+	host := s.registry.Addr()
+	fmt.Fprintf(out, `
+  Pratique %s
+
+  registry   %s   (%s)
+  pages      %s   (also the API; /metrics, /readyz)
+  policy     %s   data in %s
+  gate       mode %s, push %s, what is not understood: %s
+
+  Next:  docker tag IMAGE %s/team/app:1.0
+         docker push %s/team/app:1.0       analysed while it streams past
+         docker pull %s/team/app:1.0       served, or refused with the reason
+
+`, versionText(), s.registry.URL(), mode, s.gate.ReportURL, s.policyName(), s.config.DataDir,
+		s.config.Gate.Mode, s.config.Gate.Push, s.config.Gate.OnGap, host, host, host)
+}
