@@ -142,7 +142,8 @@ func TestDeletes(t *testing.T) {
 	}{
 		{"DELETE", "/v2/app/manifests/1", 202}, {"GET", "/v2/app/manifests/1", 404}, {"GET", "/v2/app/manifests/2", 200},
 		{"DELETE", "/v2/app/manifests/" + im.Digest().String(), 202}, {"GET", "/v2/app/manifests/2", 404},
-		{"GET", "/v2/app/manifests/" + im.Digest().String(), 404}, {"GET", "/v2/app/blobs/" + im.ID().String(), 200},
+		{"GET", "/v2/app/manifests/" + im.Digest().String(), 404},
+		{"GET", "/v2/app/blobs/" + im.ID().String(), 404}, // named by no manifest any more, and no longer its uploader's own
 		{"DELETE", "/v2/app/blobs/" + im.ID().String(), 202}, {"GET", "/v2/app/blobs/" + im.ID().String(), 404},
 	}
 	for _, s := range steps {

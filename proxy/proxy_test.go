@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -272,5 +273,49 @@ func TestUploadedBlobIsForItsUploaderAlone(t *testing.T) {
 	}
 	if got := d.call("HEAD", layer, nil, "Authorization", "Bearer "+d.token("repository:team/app:pull,push")); got.status != 200 {
 		t.Errorf("HEAD by the uploader before the manifest: HTTP %d", got.status)
+	}
+}
+
+// TestArtifactOpensNoRefusedLayer: somebody who may push, and does not have the
+// bytes, wraps a refused image's layer in an artifact.
+func TestArtifactOpensNoRefusedLayer(t *testing.T) {
+	d := open(t, gatetest.Options{})
+	bad := imagetest.Vulnerable()
+	d.push("app", "1", bad)
+	r := d.pusher("app")
+	empty := []byte("{}")
+	if err := r.PushBlob(context.Background(), "app", digest.FromBytes(empty), empty); err != nil {
+		t.Fatal(err)
+	}
+	layer := bad.Layers[0].Descriptor()
+	wrap := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"artifactType":"application/vnd.example","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"layers":[{"mediaType":"application/vnd.example.data","digest":%q,"size":%d}]}`,
+		image.MediaTypeManifest, digest.FromBytes(empty), layer.Digest, layer.Size)
+	if err := r.PutManifest(context.Background(), "app", "wrapped", image.MediaTypeManifest, wrap); err != nil {
+		t.Fatal(err)
+	}
+	for _, headers := range [][]string{nil, {"Authorization", r.Header.Get("Authorization")}} {
+		if got := d.call("GET", "/v2/app/manifests/wrapped", nil, headers...); got.status != 200 {
+			t.Errorf("the artifact: HTTP %d %s", got.status, got.body)
+		}
+		if got := d.call("GET", "/v2/app/blobs/"+layer.Digest.String(), nil, headers...); got.status != 403 {
+			t.Errorf("the layer: HTTP %d, %d bytes", got.status, len(got.body))
+		}
+	}
+}
+
+// TestDeletedManifestOpensNoLayer: deleting the refused manifest does not make
+// its layers their uploader's own again.
+func TestDeletedManifestOpensNoLayer(t *testing.T) {
+	d := open(t, gatetest.Options{})
+	bad := imagetest.Vulnerable()
+	d.push("app", "1", bad)
+	bearer := d.pusher("app").Header.Get("Authorization")
+	if got := d.call("DELETE", "/v2/app/manifests/"+bad.Digest().String(), nil, "Authorization", bearer); got.status != 202 {
+		t.Fatalf("DELETE: HTTP %d %s", got.status, got.body)
+	}
+	for _, blob := range []digest.Digest{bad.Layers[0].Descriptor().Digest, bad.ID(), bad.Digest()} {
+		if got := d.call("GET", "/v2/app/blobs/"+blob.String(), nil, "Authorization", bearer); got.status != 404 {
+			t.Errorf("%s: HTTP %d", blob, got.status)
+		}
 	}
 }

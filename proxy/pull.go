@@ -41,7 +41,7 @@ func (p *Proxy) pullManifest(w http.ResponseWriter, r *http.Request, q request) 
 		// containerd and oras give up when HEAD fails. No byte is given away.
 		decision.Warning = "pulls are refused: " + decision.Message
 	} else {
-		p.Gate.Grant(ask, m.Digest)
+		p.Gate.Grant(ask, m, decision)
 	}
 	warn(w, decision)
 	return p.writeManifest(w, r, m)

@@ -75,7 +75,7 @@ func behind(b *testing.B, bare string) *server {
 func BenchmarkPush(b *testing.B) {
 	bare := startBare(b)
 	s := behind(b, bare)
-	through := imagetest.Registry{URL: "http://" + s.registry, Header: bearer(b, s, "app")}
+	through := imagetest.Registry{URL: "http://" + s.registry, Header: s.token("app")}
 	var direct, proxied, total float64
 	for i := 0; b.Loop(); i++ {
 		layers := makeLayers(b, uint64(i), 4, 75<<20)
@@ -115,7 +115,7 @@ func pushTimed(b *testing.B, r imagetest.Registry, repo string, layers []imagete
 // 20,000 files with a vulnerable package.
 func BenchmarkVerdict(b *testing.B) {
 	s := serve(b, synced(b), append(feedSettings(b), "--set", "log.level=warn")...)
-	r := imagetest.Registry{URL: "http://" + s.registry, Header: bearer(b, s, "app")}
+	r := imagetest.Registry{URL: "http://" + s.registry, Header: s.token("app")}
 	ctx := context.Background()
 	var spent time.Duration
 	for i := 0; b.Loop(); i++ {
@@ -136,7 +136,7 @@ func BenchmarkManifestGet(b *testing.B) {
 	s := behind(b, bare)
 	embedded := serve(b, synced(b), append(feedSettings(b), "--set", "log.level=warn")...)
 	im := imagetest.Clean()
-	for _, r := range []imagetest.Registry{{URL: bare}, {URL: "http://" + embedded.registry, Header: bearer(b, embedded, "app")}} {
+	for _, r := range []imagetest.Registry{{URL: bare}, {URL: "http://" + embedded.registry, Header: embedded.token("app")}} {
 		fatal(b, r.Push(context.Background(), "app", "1", im))
 	}
 	rates := map[string]float64{}
@@ -198,7 +198,7 @@ func getRate(b *testing.B, url string, span time.Duration) float64 {
 // Pratique with the embedded registry and tells the peak memory of serve.
 func BenchmarkLargeLayer(b *testing.B) {
 	s := serve(b, synced(b), append(feedSettings(b), "--set", "log.level=warn")...)
-	auth := bearer(b, s, "app")
+	auth := s.token("app")
 	var size int64
 	var spent time.Duration
 	for i := 0; b.Loop(); i++ {
@@ -293,18 +293,6 @@ func noise(r *rand.Rand, n int) []byte {
 		}
 	}
 	return buf
-}
-
-// bearer gets a token that may push.
-func bearer(b *testing.B, s *server, repo string) http.Header {
-	b.Helper()
-	res, err := http.Get("http://" + s.registry + "/auth/token?scope=repository:" + repo + ":pull,push")
-	fatal(b, err)
-	body, err := io.ReadAll(res.Body)
-	fatal(b, errors.Join(err, res.Body.Close()))
-	_, rest, _ := strings.Cut(string(body), `"token":"`)
-	token, _, _ := strings.Cut(rest, `"`)
-	return http.Header{"Authorization": {"Bearer " + token}}
 }
 
 // analysed fails until serve has analysed so many layers.

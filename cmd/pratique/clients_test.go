@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pratique/pratique/internal/clients"
+	"github.com/pratique/pratique/internal/sharedtest"
 )
 
 // client is what the real clients have in common.
@@ -23,7 +24,7 @@ type client interface {
 // server: a clean image comes back with the same digest, a failing one is
 // refused with its reason.
 func TestRealClients(t *testing.T) {
-	corpus := shared(t, "corpus")
+	corpus := sharedtest.Dir(t, "corpus")
 	for name, open := range map[string]struct {
 		start   func(t *testing.T) client
 		reasons bool // the client shows the registry's message
@@ -106,7 +107,7 @@ func (s *server) digest(name, tag string) string {
 
 // TestCheckTellsWhatThePullWillSay compares `check` with the gate.
 func TestCheckTellsWhatThePullWillSay(t *testing.T) {
-	corpus := shared(t, "corpus")
+	corpus := sharedtest.Dir(t, "corpus")
 	c := clients.Skopeo(t)
 	s := serve(t, synced(t), feedSettings(t)...)
 	for image, want := range map[string]int{"alpine-3.8": 0, "alpine-3.20": 1} {

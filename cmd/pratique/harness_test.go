@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pratique/pratique/internal/clients"
+	"github.com/pratique/pratique/internal/sharedtest"
 )
 
 // binary is the program under test, built once.
@@ -46,27 +46,10 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// shared returns a folder of the project's shared data, or skips the test.
-func shared(t testing.TB, elem ...string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		path := filepath.Join(append([]string{dir, "shared"}, elem...)...)
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	clients.Skip(t, "corpus", "no ../shared beside the project")
-	return ""
-}
-
 // feedSettings point the feeds at the shared vulnerability data.
 func feedSettings(t testing.TB) []string {
 	return []string{"--set", fmt.Sprintf(`feeds.sources=[{name: osv, url: "file://%s", ecosystems: [Debian, Alpine, Go, npm, PyPI]}, {name: nvd, url: "file://%s"}]`,
-		shared(t, "data", "vulndb"), shared(t, "data", "nvd"))}
+		sharedtest.Dir(t, "data", "vulndb"), sharedtest.Dir(t, "data", "nvd"))}
 }
 
 // master is a data folder with the shared vulnerability data, synced once by

@@ -90,7 +90,11 @@ func summary(findings []finding.Finding) string {
 	if len(parts) == 0 {
 		return "no findings"
 	}
-	return fmt.Sprintf("%d findings: %s", len(findings), strings.Join(parts, ", "))
+	word := "findings"
+	if len(findings) == 1 {
+		word = "finding"
+	}
+	return fmt.Sprintf("%d %s: %s", len(findings), word, strings.Join(parts, ", "))
 }
 
 func compact(all []string) []string {

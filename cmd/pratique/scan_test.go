@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pratique/pratique/internal/sharedtest"
 )
 
 // document is the part of `scan --format json` that is compared.
@@ -46,7 +48,7 @@ type trueFinding struct {
 // TestScanFindsTheTruth holds `scan` to the corpus: every finding, none
 // invented. One finding may stand for several records of one vulnerability.
 func TestScanFindsTheTruth(t *testing.T) {
-	corpus := shared(t, "corpus")
+	corpus := sharedtest.Dir(t, "corpus")
 	data := synced(t)
 	for _, name := range []string{
 		"alpine-3.8", "alpine-3.12", "alpine-3.20", "alpine-3.20-multiarch", "node-app", "go-app", "python-site", "debian12-distroless", "debian12-large-db",
@@ -94,7 +96,7 @@ func compareFindings(t *testing.T, want truth, arch string, doc document) {
 
 // TestScanExitCodes: 0 passed, 1 stop or not understood, 2 it did not work.
 func TestScanExitCodes(t *testing.T) {
-	corpus := shared(t, "corpus")
+	corpus := sharedtest.Dir(t, "corpus")
 	data := synced(t)
 	for name, want := range map[string]int{
 		"oci:" + filepath.Join(corpus, "alpine-3.8"): 0, "oci:" + filepath.Join(corpus, "alpine-3.20"): 1,

@@ -109,11 +109,22 @@ func (s *system) banner(out io.Writer) {
   pages      %s   (also the API; /metrics, /readyz)
   policy     %s   data in %s
   gate       mode %s, push %s, what is not understood: %s
+  feeds      %s
 
   Next:  docker tag IMAGE %s/team/app:1.0
          docker push %s/team/app:1.0       analysed while it streams past
          docker pull %s/team/app:1.0       served, or refused with the reason
 
 `, versionText(), s.registry.URL(), mode, s.gate.ReportURL, s.policyName(), s.config.DataDir,
-		s.config.Gate.Mode, s.config.Gate.Push, s.config.Gate.OnGap, host, host, host)
+		s.config.Gate.Mode, s.config.Gate.Push, s.config.Gate.OnGap, s.dataText(), host, host, host)
+}
+
+// dataText says what vulnerability data there are at the start.
+func (s *system) dataText() string {
+	snapshot, ok := s.gate.Data.Current()
+	if !ok {
+		return "no data yet: the first sync begins now, and pulls are refused until it is done (pages and `pratique system status` show how far it is)"
+	}
+	defer snapshot.Release()
+	return fmt.Sprintf("revision %d, synced %s; asked for news now and every %s", snapshot.Revision().Sequence, ago(snapshot.Synced()), s.config.Feeds.Interval)
 }

@@ -42,8 +42,8 @@ type system struct {
 
 // assemble opens and connects the parts. What was opened is closed again when
 // something fails.
-func assemble(ctx context.Context, c config.Config, log *slog.Logger) (s *system, err error) {
-	s = &system{config: c}
+func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system, err error) {
+	s := &system{config: c}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())

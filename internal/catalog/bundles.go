@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -58,39 +60,66 @@ func (c *Catalog) Bundles(ctx context.Context) ([]Bundle, error) {
 // with every activation; "" and 0 when none was ever activated.
 func (c *Catalog) ActiveBundle(ctx context.Context) (id string, epoch int64, err error) {
 	value, err := c.Setting(ctx, activeBundle)
-	if err != nil || value == "" {
+	if err != nil {
 		return "", 0, err
 	}
-	if _, err := fmt.Sscanf(value, "%d %s", &epoch, &id); err != nil {
+	return parseActive(value)
+}
+
+// parseActive reads "epoch id"; the id may have spaces.
+func parseActive(value string) (id string, epoch int64, err error) {
+	if value == "" {
+		return "", 0, nil
+	}
+	number, id, _ := strings.Cut(value, " ")
+	if epoch, err = strconv.ParseInt(number, 10, 64); err != nil {
 		return "", 0, fmt.Errorf("read active bundle: %w", err)
 	}
 	return id, epoch, nil
 }
 
-// Activate makes the bundle the active one and returns the new epoch.
+// Activate makes the bundle the active one and returns the new epoch, which
+// nobody else is given.
 func (c *Catalog) Activate(ctx context.Context, id string) (epoch int64, err error) {
 	if _, err := c.Bundle(ctx, id); err != nil {
 		return 0, err
 	}
-	_, old, err := c.ActiveBundle(ctx)
-	if err != nil {
-		return 0, err
-	}
-	epoch = old + 1
-	return epoch, c.PutSetting(ctx, activeBundle, fmt.Sprintf("%d %s", epoch, id))
+	err = c.update(ctx, func(tx *sql.Tx) error {
+		value, err := setting(ctx, tx, activeBundle)
+		if err != nil {
+			return err
+		}
+		_, old, err := parseActive(value)
+		if err != nil {
+			return err
+		}
+		epoch = old + 1
+		_, err = tx.ExecContext(ctx, putSetting, activeBundle, fmt.Sprintf("%d %s", epoch, id))
+		return err
+	})
+	return epoch, err
 }
 
 // Setting returns a value kept by PutSetting, or "".
 func (c *Catalog) Setting(ctx context.Context, key string) (string, error) {
+	return setting(ctx, c.read, key)
+}
+
+// setting reads inside or outside of a transaction.
+func setting(ctx context.Context, q interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}, key string) (string, error) {
 	var value string
-	err := c.read.QueryRowContext(ctx, `SELECT value FROM settings WHERE key = ?`, key).Scan(&value)
+	err := q.QueryRowContext(ctx, `SELECT value FROM settings WHERE key = ?`, key).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
 	return value, err
 }
 
+const putSetting = `INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`
+
 // PutSetting keeps a value.
 func (c *Catalog) PutSetting(ctx context.Context, key, value string) error {
-	return c.exec(ctx, `INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, value)
+	return c.exec(ctx, putSetting, key, value)
 }

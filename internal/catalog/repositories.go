@@ -49,12 +49,7 @@ func (c *Catalog) Record(ctx context.Context, repo Repository, m *image.Manifest
 
 func recordDescriptors(ctx context.Context, tx *sql.Tx, repo Repository, m *image.Manifest) error {
 	for _, desc := range m.Descriptors() {
-		statement, args := `INSERT INTO blobs (upstream, repository, blob, manifest) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			[]any{repo.Upstream, repo.Name, desc.Digest.String(), m.Digest.String()}
-		if m.Index {
-			statement, args = `INSERT INTO children (child, parent) VALUES (?, ?) ON CONFLICT DO NOTHING`, []any{desc.Digest.String(), m.Digest.String()}
-		}
-		if _, err := tx.ExecContext(ctx, statement, args...); err != nil {
+		if err := recordDescriptor(ctx, tx, repo, m, desc.Digest.String()); err != nil {
 			return err
 		}
 	}
@@ -67,6 +62,22 @@ func recordDescriptors(ctx context.Context, tx *sql.Tx, repo Repository, m *imag
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO referrers (upstream, repository, subject, manifest, descriptor) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 		repo.Upstream, repo.Name, m.Subject.Digest.String(), m.Digest.String(), doc)
+	return err
+}
+
+// recordDescriptor notes one child of an index, or one blob of an image. A blob
+// that a manifest names is no longer its uploader's own: what the manifests make
+// of it counts, also when they are deleted again.
+func recordDescriptor(ctx context.Context, tx *sql.Tx, repo Repository, m *image.Manifest, d string) error {
+	if m.Index {
+		_, err := tx.ExecContext(ctx, `INSERT INTO children (child, parent) VALUES (?, ?) ON CONFLICT DO NOTHING`, d, m.Digest.String())
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO blobs (upstream, repository, blob, manifest) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		repo.Upstream, repo.Name, d, m.Digest.String()); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, d)
 	return err
 }
 

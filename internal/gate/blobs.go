@@ -20,9 +20,14 @@ type grant struct {
 	manifest                        digest.Digest
 }
 
-// Grant notes that the manifest has been served: its blobs stay open to this
-// principal for gate.grant, also when the verdict flips meanwhile.
-func (g *Gate) Grant(q Question, m digest.Digest) { g.grants.Add(grantOf(q, m), struct{}{}) }
+// Grant notes that an image's manifest has been served: its blobs stay open to
+// this principal for gate.grant, also when the verdict flips meanwhile. An
+// artifact grants nothing.
+func (g *Gate) Grant(q Question, m *image.Manifest, d Decision) {
+	if d.Outcome == Served && !d.artifact && !m.Index {
+		g.grants.Add(grantOf(q, m.Digest), struct{}{})
+	}
+}
 
 func grantOf(q Question, m digest.Digest) grant {
 	return grant{q.Principal, q.Target.Upstream.Name, q.Target.Repository, m}
@@ -68,11 +73,12 @@ func (g *Gate) Blob(ctx context.Context, q Question, d digest.Digest, access Acc
 	return refusal, nil
 }
 
-// byManifests returns the answer of the first manifest that allows, else a
-// refusal.
+// byManifests returns the answer of the first image that allows, else a refusal.
+// An artifact opens only what no refused image names: it is easily made for any
+// blob that is here already, by somebody who does not have the bytes.
 func (g *Gate) byManifests(ctx context.Context, q Question, naming []digest.Digest) (Decision, error) {
 	q.Tag = ""
-	refusal := Decision{}
+	var refusal, artifact *Decision
 	for _, md := range naming {
 		m, err := g.Manifest(ctx, q.Target, image.Descriptor{Digest: md})
 		if err != nil {
@@ -81,18 +87,22 @@ func (g *Gate) byManifests(ctx context.Context, q Question, naming []digest.Dige
 		if m == nil {
 			continue
 		}
-		d := g.decide(ctx, q, m, forWait)
-		if d.Outcome == Served {
+		switch d := g.decide(ctx, q, m, forWait); {
+		case d.Outcome == Served && !d.artifact:
 			return d, nil
-		}
-		if refusal.Message == "" || d.Outcome == Pending {
-			refusal = d
+		case d.Outcome == Served:
+			artifact = &d
+		case refusal == nil || d.Outcome == Pending:
+			refusal = &d
 		}
 	}
-	if refusal.Message == "" {
-		refusal.Message = "no manifest that names this blob is here any more"
+	switch {
+	case refusal != nil:
+		return *refusal, nil
+	case artifact != nil:
+		return *artifact, nil
 	}
-	return refusal, nil
+	return Decision{Message: "no manifest that names this blob is here any more"}, nil
 }
 
 // orphan decides about a blob that no manifest of the repository names.

@@ -106,13 +106,6 @@ func (fs *flights) add(k flightKey, f *flight) {
 	fs.all[k] = f
 }
 
-// find returns the work about k, or nil.
-func (fs *flights) find(k flightKey) *flight {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return fs.all[k]
-}
-
 // leave ends the work about k.
 func (fs *flights) leave(k flightKey, f *flight, err error) {
 	fs.forget(k, f)

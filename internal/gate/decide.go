@@ -30,6 +30,8 @@ type Decision struct {
 	Warning string          // of what is served: what would have been refused, and why
 	Verdict *policy.Verdict // the verdict behind it, if there is one
 	dryRun  bool            // served, because the mapping is in dry run
+	// artifact: it is about what has no runnable layer.
+	artifact bool
 }
 
 // Question is what the gate is asked about a manifest.
@@ -75,7 +77,9 @@ func (g *Gate) image(ctx context.Context, q Question, settings Settings, m *imag
 	}
 	switch s.Kind {
 	case inventory.KindArtifact:
-		return answer(settings.Artifacts, "artifacts (what has no runnable layer) are not served here: gate.artifacts is deny")
+		d := answer(settings.Artifacts, "artifacts (what has no runnable layer) are not served here: gate.artifacts is deny")
+		d.Warning, d.artifact = "", true
+		return d
 	case inventory.KindUnscannable:
 		return answer(settings.Unscannable, fmt.Sprintf("the image cannot be read: %s; gate.unscannable is %s", s.Reason, settings.Unscannable))
 	}

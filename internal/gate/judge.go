@@ -82,7 +82,11 @@ func (g *Gate) judgeOnce(ctx context.Context, m digest.Digest, sel bundle.Select
 		if err := f.wait(ctx); err != nil {
 			return nil, err
 		}
-		return g.Verdicts.Get(ctx, m, sel.Hash)
+		v, err := g.Verdicts.Get(ctx, m, sel.Hash)
+		if err == nil && v == nil {
+			err = errPending // gone from every store already: the next request makes it anew
+		}
+		return v, err
 	}
 	v, err := g.judge(ctx, m, sel, req)
 	g.judging.leave(k, f, err)
