@@ -28,8 +28,11 @@ fuzz: ## every fuzz target in turn (FUZZTIME=30s)
 build: ## the static binary bin/pratique
 	CGO_ENABLED=0 go build $(BUILDVCS) -trimpath -o bin/pratique ./cmd/pratique
 
-image: ## the container image pratique:latest (IMAGE=name:tag), if a Docker engine answers
+image: deploy/secrets/hmac.key ## the container image pratique:latest (IMAGE=name:tag), and the key for docker compose
 	@scripts/image
+
+deploy/secrets/hmac.key:
+	@scripts/secret $@
 
 clean: ## remove what the other targets made
 	rm -rf bin dist

@@ -26,7 +26,7 @@ var order = [][]string{
 		"internal/lru", "internal/serve", "internal/spool"},
 	{"engine/inventory", "engine/advisory", "internal/upstream", "internal/localregistry",
 		"internal/imagetest", "internal/registrytest", "internal/clients"},
-	{"engine/cataloger/...", "engine/secret", "engine/finding", "internal/feeds"},
+	{"engine/cataloger/...", "engine/secret", "engine/finding", "internal/feeds", "internal/sharedtest"},
 	{"engine/layer", "engine/match", "engine/policy"},
 	{"engine/policy/bundle", "engine/policy/rego", "internal/catalog", "internal/verdicts"},
 	{"engine", "internal/auth", "internal/notify"},
@@ -36,8 +36,9 @@ var order = [][]string{
 	{"cmd/pratique"},
 }
 
-// testHelpers are for tests alone, of any line.
-var testHelpers = []string{"internal/imagetest", "internal/registrytest", "internal/clients", "internal/gatetest"}
+// testHelpers are for tests alone, of any line, and for helpers of lines below
+// their own.
+var testHelpers = []string{"internal/imagetest", "internal/registrytest", "internal/clients", "internal/sharedtest", "internal/gatetest"}
 
 // homes says which packages may import a big dependency. Where tests is true,
 // so may the tests of any package.
@@ -102,7 +103,7 @@ func forbidden(f source, home string, line int, imported string) string {
 	case other == home:
 		return ""
 	case slices.Contains(testHelpers, other):
-		if f.isTest() {
+		if f.isTest() || slices.Contains(testHelpers, home) && otherLine < line {
 			return ""
 		}
 		return "is for tests alone"

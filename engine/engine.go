@@ -46,12 +46,12 @@ var readable = []string{
 // had; what was had and could not be understood is in the result.
 func Inspect(ctx context.Context, m *image.Manifest, src Source) (inventory.Subject, *inventory.Image, error) {
 	s := inventory.Subject{Engine: inventory.EngineVersion}
-	cfg, configErr, err := readConfig(ctx, m, src)
+	cfg, undecided, configErr, err := readConfig(ctx, m, src)
 	if err != nil {
 		return s, nil, err
 	}
 	typed := slices.ContainsFunc(m.Layers, func(d image.Descriptor) bool { return image.IsLayerType(d.MediaType) })
-	runnable := typed || image.IsConfigType(m.Config.MediaType) || cfg.HasRootFS
+	runnable := typed || image.IsConfigType(m.Config.MediaType) || cfg.HasRootFS || undecided
 	if !runnable {
 		s.Kind = inventory.KindArtifact
 		return s, nil, nil
@@ -64,18 +64,18 @@ func Inspect(ctx context.Context, m *image.Manifest, src Source) (inventory.Subj
 }
 
 // readConfig returns a config that says nothing, and why, when the bytes are no
-// image configuration.
-func readConfig(ctx context.Context, m *image.Manifest, src Source) (cfg *image.Config, configErr, err error) {
+// image configuration; undecided, when another reader may take them for one.
+func readConfig(ctx context.Context, m *image.Manifest, src Source) (cfg *image.Config, undecided bool, configErr, err error) {
 	raw := m.Config.Data
 	if raw == nil {
 		if raw, err = readBlob(ctx, m.Config, src); err != nil {
-			return nil, nil, fmt.Errorf("read config %s: %w", m.Config.Digest, err)
+			return nil, false, nil, fmt.Errorf("read config %s: %w", m.Config.Digest, err)
 		}
 	}
 	if cfg, configErr = image.ParseConfig(raw); configErr != nil {
-		cfg = &image.Config{}
+		return &image.Config{}, image.MayBeConfig(raw), configErr, nil
 	}
-	return cfg, configErr, nil
+	return cfg, false, nil, nil
 }
 
 func readBlob(ctx context.Context, d image.Descriptor, src Source) ([]byte, error) {
@@ -102,6 +102,7 @@ func inspectLayers(ctx context.Context, m *image.Manifest, cfg *image.Config, ty
 		switch {
 		case errors.Is(err, image.ErrBlobUnknown) && len(d.URLs) > 0:
 			s.Kind, s.Reason = inventory.KindUnscannable, fmt.Sprintf("layer %s is kept elsewhere (foreign urls), not in the registry", d.Digest)
+			s.Transient = true
 			return s, nil, nil
 		case err != nil:
 			return s, nil, fmt.Errorf("analyse layer %s: %w", d.Digest, err)

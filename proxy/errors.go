@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pratique/pratique/engine/image"
@@ -105,6 +106,7 @@ func answerError(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	f := translate(err)
+	f.message = brief(f.message)
 	attrs := []slog.Attr{slog.String("code", f.code), slog.String("reason", f.message)}
 	if f.status >= 500 {
 		attrs = append(attrs, slog.String("error", err.Error()))
@@ -114,6 +116,17 @@ func answerError(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(f.retry.Seconds()+0.5)))
 	}
 	writeErrors(w, f)
+}
+
+// maxMessage bounds what a client is told in one message, in bytes.
+const maxMessage = 4 << 10
+
+// brief cuts a message that quotes too much of what somebody sent.
+func brief(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + " ..."
 }
 
 func translate(err error) *failure {

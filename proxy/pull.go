@@ -102,7 +102,7 @@ func notModified(r *http.Request, d digest.Digest) bool {
 // https://www.rfc-editor.org/rfc/rfc7234#section-5.5
 func warn(w http.ResponseWriter, d gate.Decision) {
 	if d.Warning != "" {
-		text := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ", "\r", " ").Replace("pratique: " + d.Warning)
+		text := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ", "\r", " ").Replace("pratique: " + brief(d.Warning))
 		w.Header().Set("Warning", `299 - "`+text+`"`)
 	}
 }
@@ -190,18 +190,24 @@ func (p *Proxy) deleteManifest(w http.ResponseWriter, r *http.Request, q request
 		return err
 	}
 	reg, repo := q.target.Upstream.Registry, q.target.Repository
+	ctx := context.WithoutCancel(r.Context())
 	if tag != "" {
-		if err := reg.DeleteTag(r.Context(), repo, tag); err != nil {
-			return err
-		}
-		err = p.Gate.ForgetTag(r.Context(), q.target, tag)
+		err = reg.DeleteTag(ctx, repo, tag)
 	} else {
-		if err := reg.DeleteManifest(r.Context(), repo, d); err != nil {
-			return err
-		}
-		err = p.Gate.ForgetManifest(r.Context(), q.target, d)
+		err = reg.DeleteManifest(ctx, repo, d)
 	}
-	if err != nil {
+	if err != nil && !notFound(err) {
+		return err
+	}
+	// What the upstream no longer has is forgotten, also when an earlier delete
+	// was cut between the two.
+	var forgot error
+	if tag != "" {
+		forgot = p.Gate.ForgetTag(ctx, q.target, tag)
+	} else {
+		forgot = p.Gate.ForgetManifest(ctx, q.target, d)
+	}
+	if err = errors.Join(err, forgot); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"strconv"
 
@@ -64,7 +65,17 @@ func readManifest(w http.ResponseWriter, r *http.Request) (*image.Manifest, erro
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "MANIFEST_INVALID", "the manifest did not arrive whole")
 	}
-	return image.ParseManifest(raw, r.Header.Get("Content-Type"))
+	return image.ParseManifest(raw, contentType(r))
+}
+
+// contentType is what the client calls its manifest; "" when it says nothing
+// that a manifest could be called.
+func contentType(r *http.Request) string {
+	name, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || name == "application/json" || name == "application/octet-stream" {
+		return ""
+	}
+	return name
 }
 
 // startUpload answers POST: a mount, a blob in one request, or an upload that
@@ -88,7 +99,7 @@ func (p *Proxy) startUpload(w http.ResponseWriter, r *http.Request, q request) e
 	if text := query.Get("digest"); text != "" {
 		return p.finish(w, r, q, u, text)
 	}
-	u.unlock()
+	defer u.unlock()
 	u.accepted(w, q)
 	return nil
 }
@@ -133,7 +144,7 @@ func (p *Proxy) uploadChunk(w http.ResponseWriter, r *http.Request, q request) e
 	if err := p.stream(r, u); err != nil {
 		return err
 	}
-	u.unlock()
+	defer u.unlock()
 	u.accepted(w, q)
 	return nil
 }
@@ -169,14 +180,16 @@ func (p *Proxy) finish(w http.ResponseWriter, r *http.Request, q request, u *upl
 		p.uploads.drop(r.Context(), u)
 		return refuse(http.StatusBadRequest, "DIGEST_INVALID", fmt.Sprintf("the uploaded bytes have the digest %s, not %s", got, d))
 	}
-	if err := u.commit(r.Context(), d); err != nil {
-		p.uploads.drop(r.Context(), u)
+	// From here on the client may go: what the upstream has is to be noted.
+	ctx := context.WithoutCancel(r.Context())
+	if err := u.commit(ctx, d); err != nil {
+		p.uploads.drop(ctx, u)
 		return err
 	}
-	if err := p.Catalog.Uploaded(r.Context(), q.target.Key(), d, q.caller.Name, p.Now()); err != nil {
+	defer p.uploads.end(u, d)
+	if err := p.Catalog.Uploaded(ctx, q.target.Key(), d, q.caller.Name, p.Now()); err != nil {
 		return err
 	}
-	p.uploads.end(u, d)
 	created(w, q, d)
 	return nil
 }
@@ -212,7 +225,7 @@ func (p *Proxy) uploadStatus(w http.ResponseWriter, _ *http.Request, q request) 
 	if err != nil {
 		return err
 	}
-	u.unlock()
+	defer u.unlock()
 	u.setRange(w, q)
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	uploadIdle = 30 * time.Minute // after which an upload without a request is given up
-	maxUploads = 1000             // open at the same time
+	uploadIdle    = 30 * time.Minute // after which an upload without a request is given up
+	maxUploads    = 1000             // open at the same time
+	maxRepository = 200              // of them to one repository by one principal
 )
 
 // uploads are the uploads under way. The zero value is ready.
@@ -51,7 +52,7 @@ type upload struct {
 
 // start begins an upload and returns it locked.
 func (us *uploads) start(ctx context.Context, g *gate.Gate, q request, now time.Time) (*upload, error) {
-	if err := us.room(); err != nil {
+	if err := us.room(q); err != nil {
 		return nil, err
 	}
 	state, err := q.target.Upstream.Registry.StartUpload(ctx, q.target.Repository)
@@ -69,10 +70,17 @@ func (us *uploads) start(ctx context.Context, g *gate.Gate, q request, now time.
 	return u, nil
 }
 
-func (us *uploads) room() error {
+// room refuses a new upload when there are too many, here or in all.
+func (us *uploads) room(q request) error {
 	us.mu.Lock()
 	defer us.mu.Unlock()
-	if len(us.all) >= maxUploads {
+	same := 0
+	for _, u := range us.all {
+		if u.target == q.target && u.principal == q.caller.Name {
+			same++
+		}
+	}
+	if len(us.all) >= maxUploads || same >= maxRepository {
 		return &failure{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many uploads are under way", retry: pendingRetry}
 	}
 	return nil

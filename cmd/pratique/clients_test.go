@@ -36,6 +36,7 @@ func TestRealClients(t *testing.T) {
 		"ctr":     {func(t *testing.T) client { return clients.Containerd(t) }, false}, // Debian's 1.6 prints the status alone
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := open.start(t)
 			s := serve(t, synced(t), feedSettings(t)...)
 			roundTrip(t, s, c, filepath.Join(corpus, "alpine-3.8"))

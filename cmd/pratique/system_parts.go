@@ -104,7 +104,7 @@ func (s *system) openDoors(ctx context.Context, cat *catalog.Catalog, upstreams 
 	s.registry.Handler = serve.Recorded("registry", log, metrics, nil, s.proxy.Handler())
 	pages := &api.API{
 		Gate: s.gate, Catalog: cat, Metrics: metrics, Feeds: func() ([]feeds.Status, error) { return feeds.List(s.config.DataDir) },
-		Version: versionText(), RegistryHost: s.registry.Addr(), OpenLoopback: open, Writable: auth.Loopback(s.config.API.Listen), Log: log, Now: time.Now,
+		Version: versionText(), RegistryHost: s.registry.Addr(), OpenLoopback: auth.Loopback(s.config.API.Listen), Writable: auth.Loopback(s.config.API.Listen), Log: log, Now: time.Now,
 	}
 	quiet := map[string]bool{"/healthz": true, "/readyz": true, "/metrics": true, "/health": true}
 	s.api.Handler = serve.Recorded("api", log, metrics, quiet, pages.Handler())
@@ -163,6 +163,9 @@ func policyDocuments(c config.Policy) ([][]byte, error) {
 	}
 	if c.Dir == "" {
 		return all, nil
+	}
+	if _, err := os.Stat(c.Dir); err != nil {
+		return nil, fmt.Errorf("policy.dir: %w", err)
 	}
 	files, err := filepath.Glob(filepath.Join(c.Dir, "*.json"))
 	if err != nil {

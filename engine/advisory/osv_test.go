@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pratique/pratique/engine/advisory"
+	"github.com/pratique/pratique/internal/sharedtest"
 )
 
 func TestFromOSV(t *testing.T) {
@@ -192,7 +193,7 @@ func TestFromNVD(t *testing.T) {
 }
 
 func TestSharedRecords(t *testing.T) {
-	root := sharedData(t)
+	root := sharedtest.Dir(t, "data")
 	t.Run("samples", func(t *testing.T) {
 		files, err := filepath.Glob(filepath.Join(root, "formats", "osv-samples", "*-*-*.json"))
 		if err != nil || len(files) == 0 {
@@ -249,26 +250,6 @@ func readDump(t *testing.T, path string) {
 	if bad > 0 || advisories == 0 {
 		t.Errorf("%d of %d records are unusable", bad, len(z.File))
 	}
-}
-
-// sharedData finds the project's shared data beside the module.
-func sharedData(t *testing.T) string {
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for dir != filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			shared := filepath.Join(dir, "..", "shared", "data")
-			if _, err := os.Stat(shared); err != nil {
-				t.Skipf("SKIPPED: no shared data: %v", err)
-			}
-			return shared
-		}
-		dir = filepath.Dir(dir)
-	}
-	t.Fatal("no go.mod above the test")
-	return ""
 }
 
 func FuzzFromOSV(f *testing.F) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -38,6 +39,27 @@ type Runtime struct {
 	// Healthcheck is true when there is a health check; HEALTHCHECK NONE, which
 	// takes an inherited one away, is none.
 	Healthcheck bool `json:"healthcheck,omitempty"`
+}
+
+// MayBeConfig reports whether a document that ParseConfig refuses may still be
+// an image configuration to some runtime: it has a root file system for a reader
+// that is less strict, or is too large or too deep to tell.
+func MayBeConfig(raw []byte) bool {
+	if len(raw) > MaxConfigSize {
+		return true
+	}
+	var doc map[string]json.RawMessage
+	err := json.Unmarshal(raw, &doc)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return strings.Contains(syntax.Error(), "max depth")
+	}
+	for key := range doc {
+		if strings.EqualFold(key, "rootfs") {
+			return true
+		}
+	}
+	return false
 }
 
 // ParseConfig reads an image configuration. Any JSON object is accepted: one

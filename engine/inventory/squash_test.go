@@ -253,15 +253,13 @@ func TestDistro(t *testing.T) {
 
 func TestPURL(t *testing.T) {
 	r := lay(release("etc/os-release", "debian", "12"), file("f"), file("var/lib/dpkg/status"))
-	for _, p := range []inventory.Package{
+	r.Packages = append(r.Packages, []inventory.Package{
 		{Type: "deb", Name: "libssl3", Version: "1:3.0.1-1~x", Arch: "amd64", Location: "f"},
 		{Type: "npm", Name: "@babel/core", Version: "7.0.0", Location: "f"},
 		{Type: "go", Name: "golang.org/x/net", Version: "v0.7.0", Location: "f"},
 		{Type: "go", Name: "stdlib", Version: "go1.21.0", Location: "f"},
 		{Type: "python", Name: "Jinja2", Version: "3.1.2", Location: "f"},
-	} {
-		r.Packages = append(r.Packages, p)
-	}
+	}...)
 	var got []string
 	for _, p := range squash(r).Packages {
 		got = append(got, p.PURL)

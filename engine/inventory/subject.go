@@ -21,4 +21,7 @@ type Subject struct {
 	// DiffIDsMatch is true when the layers are what the config says: only then
 	// may a policy trust the image id.
 	DiffIDsMatch bool
+	// Transient: it depends on what the repository happens to have, and must not
+	// be kept for others.
+	Transient bool
 }

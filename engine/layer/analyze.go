@@ -42,6 +42,10 @@ func Analyze(ctx context.Context, r io.Reader, limits Limits) (*inventory.Report
 		diffID = readCompressed(in, src, rec)
 	case formatTar:
 		diffID = readPlain(in, rec)
+	case formatJSON:
+		if ok, err := isDocument(in); !ok && err == nil {
+			report.Format = formatOther
+		}
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil && src.failure == nil {
 		src.failure = err

@@ -15,27 +15,8 @@ import (
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/layer"
+	"github.com/pratique/pratique/internal/sharedtest"
 )
-
-// corpus finds the shared test images beside the module; tests that need them
-// are skipped where they are not.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			shared := filepath.Join(dir, "..", "shared", "corpus")
-			if _, err := os.Stat(shared); err == nil {
-				return shared
-			}
-		}
-	}
-	t.Skip("SKIPPED: no ../shared/corpus beside the module; the truth of real images was not checked")
-	return ""
-}
 
 type store struct {
 	t   testing.TB
@@ -143,7 +124,7 @@ func (tr truth) names(kind string) []string {
 }
 
 func TestRealImages(t *testing.T) {
-	dir := corpus(t)
+	dir := sharedtest.Dir(t, "corpus")
 	for _, test := range []struct{ name, kind, ecosystem string }{
 		{"alpine-3.8", "apk", "Alpine:v3.8"},
 		{"alpine-3.12", "apk", "Alpine:v3.12"},
@@ -182,7 +163,7 @@ func TestRealImages(t *testing.T) {
 }
 
 func TestDebianSourcesAndOwners(t *testing.T) {
-	dir := corpus(t)
+	dir := sharedtest.Dir(t, "corpus")
 	var file struct {
 		Platforms map[string]struct {
 			Manifest digest.Digest
@@ -216,7 +197,7 @@ func TestDebianSourcesAndOwners(t *testing.T) {
 }
 
 func TestUnreadDatabasesAreBlind(t *testing.T) {
-	dir := corpus(t)
+	dir := sharedtest.Dir(t, "corpus")
 	for _, name := range []string{"almalinux-8.8-micro", "almalinux-9.0-micro", "rpm-bdb-libuuid", "rpm-ndb-sle15", "rpm-sqlite-mariner"} {
 		t.Run(name, func(t *testing.T) {
 			var file struct{ Platforms map[string]truth }
@@ -232,7 +213,7 @@ func TestUnreadDatabasesAreBlind(t *testing.T) {
 }
 
 func TestHostileImages(t *testing.T) {
-	dir := filepath.Join(corpus(t), "hostile")
+	dir := filepath.Join(sharedtest.Dir(t, "corpus"), "hostile")
 	var file struct {
 		Cases map[string]struct {
 			Digest   digest.Digest

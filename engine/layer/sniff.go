@@ -1,9 +1,12 @@
 package layer
 
 import (
+	"archive/tar"
 	"bytes"
-	"strconv"
-	"strings"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 )
 
 // Formats of a blob, as inventory.Report names them.
@@ -45,9 +48,10 @@ func isZstd(head []byte) bool {
 	return bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}) || head[0]&0xf0 == 0x50 && bytes.HasPrefix(head[1:], []byte{0x2a, 0x4d, 0x18})
 }
 
-// looksLikeTar: a header with the magic of POSIX or GNU, or, for the older
-// format, with a right checksum; or the zeros that end an archive. A header that
-// claims to be tar and is wrong is for the walk to complain about.
+// looksLikeTar: a header with the magic of POSIX or GNU, the zeros that end an
+// archive, or whatever else archive/tar takes for a header, odd checksums and
+// all: container runtimes read layers with it. A header that claims to be tar
+// and is wrong is for the walk to complain about.
 func looksLikeTar(head []byte) bool {
 	if len(head) < sniffSize {
 		return false
@@ -55,14 +59,19 @@ func looksLikeTar(head []byte) bool {
 	if string(head[257:262]) == "ustar" {
 		return true
 	}
-	sum, zero := int64(0), true
-	for i, b := range head[:sniffSize] {
-		zero = zero && b == 0
-		if i >= 148 && i < 156 {
-			b = ' '
-		}
-		sum += int64(b)
+	_, err := tar.NewReader(bytes.NewReader(head[:sniffSize])).Next()
+	return !errors.Is(err, tar.ErrHeader)
+}
+
+// maxDocument bounds a JSON document that stands where a layer could, in bytes.
+const maxDocument = 16 << 20
+
+// isDocument reads in to its end, and reports whether it is one JSON text and
+// nothing else: what only begins like one could be anything to a runtime.
+func isDocument(in io.Reader) (bool, error) {
+	text, err := io.ReadAll(io.LimitReader(in, maxDocument+1))
+	if err != nil {
+		return false, fmt.Errorf("read document: %w", err)
 	}
-	want, err := strconv.ParseInt(strings.Trim(string(head[148:156]), " \x00"), 8, 64)
-	return zero || err == nil && sum == want
+	return len(text) <= maxDocument && json.Valid(text), nil
 }

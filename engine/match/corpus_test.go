@@ -16,26 +16,8 @@ import (
 	"github.com/pratique/pratique/engine/finding"
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/match"
+	"github.com/pratique/pratique/internal/sharedtest"
 )
-
-// shared finds the folder of data that the project does not carry itself.
-func shared(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; filepath.Dir(dir) != dir; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-	}
-	dir = filepath.Join(dir, "..", "shared")
-	if _, err := os.Stat(filepath.Join(dir, "corpus")); err != nil {
-		t.Skipf("SKIPPED: the shared corpus is not at %s", dir)
-	}
-	return dir
-}
 
 // osvIndex is an Index over the zips of an OSV export.
 type osvIndex struct {
@@ -58,7 +40,7 @@ func readOSV(t *testing.T, dir string) *osvIndex {
 	t.Helper()
 	x := &osvIndex{records: map[advisory.Key][]advisory.Advisory{}, covered: map[string]int{}}
 	for _, ecosystem := range []string{"Debian", "Alpine", "Go", "npm", "PyPI"} {
-		z, err := zip.OpenReader(filepath.Join(dir, "data", "vulndb", ecosystem, "all.zip"))
+		z, err := zip.OpenReader(filepath.Join(dir, ecosystem, "all.zip"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,9 +137,9 @@ func (tr *truth) image(distro inventory.Distro) *inventory.Image {
 
 // Every finding of the truth is found, and no finding is invented.
 func TestCorpus(t *testing.T) {
-	dir := shared(t)
+	dir, exports := sharedtest.Dir(t, "corpus"), sharedtest.Dir(t, "data", "vulndb")
 	start := time.Now()
-	ix := readOSV(t, dir)
+	ix := readOSV(t, exports)
 	t.Logf("advisories read in %v", time.Since(start))
 	alpine := func(v string) inventory.Distro {
 		return inventory.Distro{ID: "alpine", VersionID: v, Ecosystem: "Alpine:v" + v}
@@ -179,7 +161,7 @@ func TestCorpus(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			raw, err := os.ReadFile(filepath.Join(dir, "corpus", tt.name+".truth.json"))
+			raw, err := os.ReadFile(filepath.Join(dir, tt.name+".truth.json"))
 			if err != nil {
 				t.Fatal(err)
 			}

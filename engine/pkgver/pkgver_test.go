@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pratique/pratique/engine/pkgver"
+	"github.com/pratique/pratique/internal/sharedtest"
 )
 
 func TestCompare(t *testing.T) {
@@ -151,7 +152,7 @@ var refused = map[string]int{
 }
 
 func TestSharedOrderings(t *testing.T) {
-	dir := sharedVersions(t)
+	dir := sharedtest.Dir(t, "data", "versions")
 	for _, o := range orderings {
 		t.Run(o.ecosystem+"/"+o.file, func(t *testing.T) {
 			checkOrderings(t, o.ecosystem, filepath.Join(dir, o.file))
@@ -197,26 +198,6 @@ func checkOrderings(t *testing.T, ecosystem, file string) {
 	if want := refused[ecosystem+" "+filepath.Base(file)]; errs != want {
 		t.Errorf("%d of %d lines refused, want %d", errs, lines, want)
 	}
-}
-
-// sharedVersions finds the project's shared data beside the module.
-func sharedVersions(t *testing.T) string {
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for dir != filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			shared := filepath.Join(dir, "..", "shared", "data", "versions")
-			if _, err := os.Stat(shared); err != nil {
-				t.Skipf("SKIPPED: no shared version data: %v", err)
-			}
-			return shared
-		}
-		dir = filepath.Dir(dir)
-	}
-	t.Fatal("no go.mod above the test")
-	return ""
 }
 
 func FuzzCompare(f *testing.F) {

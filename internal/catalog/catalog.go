@@ -105,6 +105,8 @@ var schema = []string{
 	`CREATE INDEX tags_by_manifest ON tags (upstream, repository, manifest)`,
 	`CREATE TABLE uploads (upstream TEXT, repository TEXT, blob TEXT, principal TEXT, added INTEGER NOT NULL,
 		PRIMARY KEY (upstream, repository, blob, principal)) WITHOUT ROWID`,
+	// Blobs of images that were deleted: an artifact does not open them again.
+	`CREATE TABLE former (upstream TEXT, repository TEXT, blob TEXT, PRIMARY KEY (upstream, repository, blob)) WITHOUT ROWID`,
 	`CREATE TABLE referrers (upstream TEXT, repository TEXT, subject TEXT, manifest TEXT, descriptor BLOB NOT NULL,
 		PRIMARY KEY (upstream, repository, subject, manifest)) WITHOUT ROWID`,
 	// What is in the images, and which images hold a package.

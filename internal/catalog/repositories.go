@@ -142,9 +142,26 @@ func (c *Catalog) ManifestsNaming(ctx context.Context, repo Repository, blob dig
 
 // Uploaded notes that all bytes of the blob came from the principal.
 func (c *Catalog) Uploaded(ctx context.Context, repo Repository, blob digest.Digest, principal string, now time.Time) error {
-	return c.exec(ctx, `INSERT INTO uploads (upstream, repository, blob, principal, added) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (upstream, repository, blob, principal) DO UPDATE SET added = excluded.added`,
-		repo.Upstream, repo.Name, blob.String(), principal, now.Unix())
+	return c.update(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM former WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, blob.String()); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO uploads (upstream, repository, blob, principal, added) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (upstream, repository, blob, principal) DO UPDATE SET added = excluded.added`,
+			repo.Upstream, repo.Name, blob.String(), principal, now.Unix())
+		return err
+	})
+}
+
+// WasOfImage reports whether the blob belonged to an image that the repository
+// no longer has, and nobody has uploaded it since.
+func (c *Catalog) WasOfImage(ctx context.Context, repo Repository, blob digest.Digest) (bool, error) {
+	var one int
+	err := c.read.QueryRowContext(ctx, `SELECT 1 FROM former WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, blob.String()).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // UploadedBy reports whether the principal uploaded the blob to the repository
@@ -190,6 +207,8 @@ func (c *Catalog) ForgetManifest(ctx context.Context, repo Repository, d digest.
 	}
 	return tags, c.update(ctx, func(tx *sql.Tx) error {
 		for _, statement := range []string{
+			`INSERT INTO former (upstream, repository, blob) SELECT upstream, repository, blob FROM blobs WHERE upstream = ? AND repository = ? AND manifest = ?
+				AND manifest NOT IN (SELECT manifest FROM images WHERE kind = 'artifact') ON CONFLICT DO NOTHING`,
 			`DELETE FROM members WHERE upstream = ? AND repository = ? AND manifest = ?`,
 			`DELETE FROM blobs WHERE upstream = ? AND repository = ? AND manifest = ?`,
 			`DELETE FROM tags WHERE upstream = ? AND repository = ? AND manifest = ?`,

@@ -152,6 +152,10 @@ func TestUploads(t *testing.T) {
 	if !must[bool](t)(c.UploadedBy(ctx, app, d, "ann", now)) {
 		t.Error("a second upload did not count")
 	}
+	record(t, c, app, imageOf(t, "a"))
+	if must[bool](t)(c.UploadedBy(ctx, app, d, "ann", now)) {
+		t.Error("a blob that a manifest names is still its uploader's own")
+	}
 }
 
 func TestReferrers(t *testing.T) {

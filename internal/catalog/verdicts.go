@@ -68,6 +68,13 @@ func (c *Catalog) VerdictSelections(ctx context.Context, manifest digest.Digest)
 	return all, rows.Err()
 }
 
+// JudgedBefore returns the images with a verdict that rests on data older than
+// the sequence.
+func (c *Catalog) JudgedBefore(ctx context.Context, sequence uint64) ([]digest.Digest, error) {
+	all, err := c.texts(ctx, `SELECT DISTINCT manifest FROM verdicts WHERE data < ? ORDER BY manifest`, sequence)
+	return digests(all), err
+}
+
 // PutSelection keeps a request that leads to a selection, so that the image can
 // be judged again when data change, without anybody asking.
 func (c *Catalog) PutSelection(ctx context.Context, selection string, request any) error {

@@ -22,7 +22,7 @@ func Docker(t testing.TB) *Engine {
 	t.Helper()
 	dockerd := Need(t, SuiteDocker)
 	dir := tempDir(t)
-	makeDirs(t, dir, "cli")
+	makeDirs(t, dir, "cli", "run")
 	writeFile(t, filepath.Join(dir, "daemon.json"), "{}\n")
 	writeFile(t, filepath.Join(dir, "cli", "config.json"), "{}\n")
 	socket := "unix://" + filepath.Join(dir, "docker.sock")
@@ -53,6 +53,17 @@ func Docker(t testing.TB) *Engine {
 func (e *Engine) Run(args ...string) (string, error) {
 	e.t.Helper()
 	return e.docker.run(e.t, args...)
+}
+
+// Environ leads a script to the engine: the variables that Docker's command line
+// reads, and DOCKER, the command line that fits the engine.
+func (e *Engine) Environ() []string {
+	return []string{
+		"DOCKER=" + e.docker.path,
+		"DOCKER_HOST=" + e.docker.args[1],
+		"DOCKER_CONFIG=" + filepath.Join(e.dir, "cli"),
+		"DOCKER_BUILDKIT=0",
+	}
 }
 
 // Load puts an image of an OCI layout into the engine and names it ref

@@ -58,16 +58,33 @@ func (c *Config) readFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	raw, err := io.ReadAll(io.LimitReader(f, maxFileSize))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("configuration %s: %w", path, err)
+	raw, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
+	if len(raw) > maxFileSize {
+		err = fmt.Errorf("larger than %d bytes", maxFileSize)
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(raw))
-	dec.KnownFields(true)
-	if err := dec.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = decode(raw, c)
+	}
+	if err != nil {
 		return fmt.Errorf("configuration %s: %w", path, err)
 	}
 	return nil
+}
+
+// decode reads exactly one YAML document, or none: what stands in a second one
+// would be settings that nobody obeys.
+func decode(raw []byte, into any) error {
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	dec.KnownFields(true)
+	err := dec.Decode(into)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	var second yaml.Node
+	if err == nil && !errors.Is(dec.Decode(&second), io.EOF) {
+		err = errors.New("more than one YAML document")
+	}
+	return err
 }
 
 // readEnv takes PRATIQUE_GATE_MODE and its kin. A variable whose name is of no
@@ -114,11 +131,7 @@ func (c *Config) set(path []string, value string) error {
 			return
 		}
 		v.SetZero()
-		dec := yaml.NewDecoder(strings.NewReader(value))
-		dec.KnownFields(true)
-		if problem = dec.Decode(v.Addr().Interface()); errors.Is(problem, io.EOF) {
-			problem = nil
-		}
+		problem = decode([]byte(value), v.Addr().Interface())
 	})
 	if !done {
 		return fmt.Errorf("%s is no setting", strings.Join(path, "."))

@@ -80,7 +80,7 @@ type target struct {
 // returned with ok if there is one.
 func (f *fetcher) get(ctx context.Context, t target) (d download, ok, changed bool, err error) {
 	d, ok = readState(t)
-	if err := os.MkdirAll(filepath.Dir(t.path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(t.path), 0o700); err != nil {
 		return d, ok, false, fmt.Errorf("make directory of the download: %w", err)
 	}
 	next, err := f.attempt(ctx, t, d)

@@ -138,7 +138,7 @@ func writeFixtures(t *testing.T) string {
 	root := t.TempDir()
 	for name, content := range fixtures(t) {
 		path := filepath.Join(root, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, content, 0o600); err != nil {

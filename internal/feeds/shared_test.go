@@ -8,10 +8,11 @@ import (
 
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/internal/feeds"
+	"github.com/pratique/pratique/internal/sharedtest"
 )
 
 func TestSyncSharedData(t *testing.T) {
-	root := sharedData(t)
+	root := sharedtest.Dir(t, "data")
 	dir := t.TempDir()
 	cfg := feeds.Config{Sources: []feeds.Source{
 		{Name: "osv", URL: "file://" + filepath.Join(root, "vulndb")},
@@ -91,24 +92,4 @@ func hasID(found []advisory.Advisory, id string) bool {
 		}
 	}
 	return false
-}
-
-// sharedData finds the project's shared data beside the module.
-func sharedData(t *testing.T) string {
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for dir != filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			shared := filepath.Join(dir, "..", "shared", "data")
-			if _, err := os.Stat(shared); err != nil {
-				t.Skipf("SKIPPED: no shared data: %v", err)
-			}
-			return shared
-		}
-		dir = filepath.Dir(dir)
-	}
-	t.Fatal("no go.mod above the test")
-	return ""
 }

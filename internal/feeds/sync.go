@@ -68,7 +68,7 @@ func Sync(ctx context.Context, dataDir string, cfg Config, client *http.Client, 
 		return res, err
 	}
 	for _, dir := range []string{IndexDir(dataDir), filepath.Join(dataDir, "feeds")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return res, fmt.Errorf("make directory of the feeds: %w", err)
 		}
 	}

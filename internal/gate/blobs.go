@@ -61,7 +61,7 @@ func (g *Gate) Blob(ctx context.Context, q Question, d digest.Digest, access Acc
 			return Decision{Outcome: Served}, nil
 		}
 	}
-	refusal, err := g.byManifests(ctx, q, naming)
+	refusal, err := g.byManifests(ctx, q, d, naming)
 	if err != nil || refusal.Outcome == Served {
 		return refusal, err
 	}
@@ -76,7 +76,7 @@ func (g *Gate) Blob(ctx context.Context, q Question, d digest.Digest, access Acc
 // byManifests returns the answer of the first image that allows, else a refusal.
 // An artifact opens only what no refused image names: it is easily made for any
 // blob that is here already, by somebody who does not have the bytes.
-func (g *Gate) byManifests(ctx context.Context, q Question, naming []digest.Digest) (Decision, error) {
+func (g *Gate) byManifests(ctx context.Context, q Question, blob digest.Digest, naming []digest.Digest) (Decision, error) {
 	q.Tag = ""
 	var refusal, artifact *Decision
 	for _, md := range naming {
@@ -97,12 +97,29 @@ func (g *Gate) byManifests(ctx context.Context, q Question, naming []digest.Dige
 		}
 	}
 	switch {
+	case artifact != nil && blob == emptyJSON:
+		return *artifact, nil
 	case refusal != nil:
 		return *refusal, nil
 	case artifact != nil:
-		return *artifact, nil
+		return g.byArtifact(ctx, q, blob, *artifact)
 	}
 	return Decision{Message: "no manifest that names this blob is here any more"}, nil
+}
+
+// emptyJSON is the empty document that artifacts have for a config, and that
+// gives nothing away.
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md#guidance-for-an-empty-descriptor
+const emptyJSON = digest.Digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
+
+// byArtifact opens a blob that artifacts alone name, unless it is left over from
+// an image that was deleted.
+func (g *Gate) byArtifact(ctx context.Context, q Question, blob digest.Digest, d Decision) (Decision, error) {
+	former, err := g.Catalog.WasOfImage(ctx, q.Target.Key(), blob)
+	if err != nil || !former {
+		return d, err
+	}
+	return Decision{Message: "the blob is left over from an image that was deleted here: upload it again for the artifact"}, nil
 }
 
 // orphan decides about a blob that no manifest of the repository names.

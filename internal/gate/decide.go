@@ -61,10 +61,11 @@ func (g *Gate) Known(ctx context.Context, q Question, m *image.Manifest) Decisio
 func (g *Gate) decide(ctx context.Context, q Question, m *image.Manifest, p patience) Decision {
 	settings := g.Config().For(q.Target.Name())
 	if settings.Mode == ModePassive {
+		g.analyseLater(ctx, q.Target, m)
 		return Decision{Outcome: Served}
 	}
 	if m.Index {
-		return g.index(ctx, q, settings, m, 0)
+		return g.tour(q, settings).index(ctx, m, 0)
 	}
 	return g.image(ctx, q, settings, m, p)
 }
@@ -81,7 +82,7 @@ func (g *Gate) image(ctx context.Context, q Question, settings Settings, m *imag
 		d.Warning, d.artifact = "", true
 		return d
 	case inventory.KindUnscannable:
-		return answer(settings.Unscannable, fmt.Sprintf("the image cannot be read: %s; gate.unscannable is %s", s.Reason, settings.Unscannable))
+		return answer(settings.Unscannable, fmt.Sprintf("the image cannot be read: %s; gate.unscannable is %s", clean(s.Reason), settings.Unscannable))
 	}
 	req := g.request(q.Target, q.Tag, m, s)
 	selections, err := g.selections(ctx, q, m, req)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,11 +59,12 @@ type Gate struct {
 	active atomic.Pointer[activeBundle]
 	config atomic.Pointer[Config]
 
-	images  *flights // analyses of whole images, by manifest
-	layers  *flights // analyses of layers, by the digest of the stored bytes
-	judging *flights // evaluations, by manifest and selection
-	reading chan struct{}
-	tags    resolver
+	images    *flights // analyses of whole images, by manifest
+	layers    *flights // analyses of layers, by the digest of the stored bytes
+	judging   *flights // evaluations, by manifest and selection
+	reading   chan struct{}
+	reloading sync.Mutex // one renewal at a time
+	tags      resolver
 
 	subjects  *lru.Cache[digest.Digest, inventory.Subject]
 	inventory *lru.Cache[digest.Digest, *inventory.Image]

@@ -2,29 +2,68 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/pratique/pratique/engine/image"
-	"github.com/pratique/pratique/engine/inventory"
 )
 
-// maxNesting is how deep indexes may lie in each other.
-const maxNesting = 4
+// Bounds of what is looked at in one index.
+const (
+	maxNesting  = 4     // indexes in each other
+	maxChildren = 2_000 // different manifests in all
+)
+
+// tour is the walk through one index and those in it. A manifest that is named
+// twice is looked at once.
+type tour struct {
+	gate     *Gate
+	question Question
+	settings Settings
+	seen     map[digest.Digest]Decision
+}
+
+func (g *Gate) tour(q Question, settings Settings) *tour {
+	q.Tag = "" // children are judged as they will be asked for: by their digest
+	return &tour{g, q, settings, map[digest.Digest]Decision{}}
+}
+
+// enter says why the walk cannot go on, or nil.
+func (t *tour) enter(ctx context.Context, depth int) *Decision {
+	var d Decision
+	switch {
+	case ctx.Err() != nil:
+		d = Decision{Outcome: Pending, Message: "the request has ended"}
+	case depth >= maxNesting:
+		d = answer(t.settings.Unscannable, fmt.Sprintf("indexes lie more than %d deep in each other", maxNesting))
+	case len(t.seen) >= maxChildren:
+		d = answer(t.settings.Unscannable, fmt.Sprintf("the index holds more than %d manifests", maxChildren))
+	default:
+		return nil
+	}
+	return &d
+}
 
 // index decides about an index: it is refused when every image in it is. Its
 // children are gated by their own verdicts when they are asked for, so what is
 // not known yet holds nobody up. Children that the index carries inline must
 // pass here: nobody will ask for them.
-func (g *Gate) index(ctx context.Context, q Question, settings Settings, m *image.Manifest, depth int) Decision {
-	if depth >= maxNesting {
-		return answer(settings.Unscannable, fmt.Sprintf("indexes lie more than %d deep in each other", maxNesting))
-	}
+func (t *tour) index(ctx context.Context, m *image.Manifest, depth int) Decision {
 	var refusal *Decision
 	refused, open := 0, 0
 	for _, d := range m.Manifests {
-		child, state := g.child(ctx, q, settings, d, depth)
+		if end := t.enter(ctx, depth); end != nil {
+			return *end
+		}
+		child, ok := t.seen[d.Digest]
+		if !ok {
+			child = t.child(ctx, d, depth)
+			t.seen[d.Digest] = child
+		}
 		switch {
-		case state == childArtifact:
+		case child.artifact:
 		case child.Outcome == Served:
 			open++
 		case d.Data != nil:
@@ -33,7 +72,10 @@ func (g *Gate) index(ctx context.Context, q Question, settings Settings, m *imag
 		case child.Outcome == Pending:
 			open++
 		default:
-			if refused++; refusal == nil {
+			if !ok {
+				refused++
+			}
+			if refusal == nil {
 				refusal = &child
 			}
 		}
@@ -47,25 +89,47 @@ func (g *Gate) index(ctx context.Context, q Question, settings Settings, m *imag
 	return *refusal
 }
 
-type childState int
-
-const (
-	childImage childState = iota
-	childArtifact
-)
-
 // child decides about one entry of an index from what is known already.
-func (g *Gate) child(ctx context.Context, q Question, settings Settings, d image.Descriptor, depth int) (Decision, childState) {
-	m, err := g.Manifest(ctx, q.Target, d)
+func (t *tour) child(ctx context.Context, d image.Descriptor, depth int) Decision {
+	g := t.gate
+	m, err := g.Manifest(ctx, t.question.Target, d)
 	if err != nil || m == nil {
-		return Decision{Outcome: Pending, Message: "a child of the index is not known yet"}, childImage
+		return Decision{Outcome: Pending, Message: "a child of the index is not known yet"}
 	}
 	if m.Index {
-		return g.index(ctx, q, settings, m, depth+1), childImage
+		return t.index(ctx, m, depth+1)
 	}
-	if s, err := g.subject(ctx, q.Target, m, never); err == nil && s.Kind == inventory.KindArtifact {
-		return Decision{}, childArtifact
+	return g.image(ctx, t.question, t.settings, m, never)
+}
+
+// whole decides about an index with everything in it: all children, those that
+// the upstream has and the proxy never saw included. The first that is not
+// served decides.
+func (t *tour) whole(ctx context.Context, m *image.Manifest, depth int) Decision {
+	for _, d := range m.Manifests {
+		if end := t.enter(ctx, depth); end != nil {
+			return *end
+		}
+		if _, ok := t.seen[d.Digest]; ok {
+			continue
+		}
+		child := t.wholeChild(ctx, d, depth)
+		if t.seen[d.Digest] = child; child.Outcome != Served {
+			return child
+		}
 	}
-	q.Tag = "" // the child is judged as it will be asked for: by its digest
-	return g.image(ctx, q, settings, m, never), childImage
+	return Decision{Outcome: Served}
+}
+
+func (t *tour) wholeChild(ctx context.Context, d image.Descriptor, depth int) Decision {
+	m, err := t.gate.fetchChild(ctx, t.question, d)
+	switch {
+	case errors.Is(err, image.ErrManifestUnknown) || errors.Is(err, image.ErrNameUnknown):
+		return Decision{Outcome: Served} // a sparse index: nobody can pull what is not there
+	case err != nil:
+		return t.gate.unable(t.settings, t.question, &image.Manifest{Digest: d.Digest}, err)
+	case m.Index:
+		return t.whole(ctx, m, depth+1)
+	}
+	return t.gate.image(ctx, t.question, t.settings, m, forWait)
 }

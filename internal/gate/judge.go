@@ -42,16 +42,25 @@ func (g *Gate) request(t Target, tag string, m *image.Manifest, s inventory.Subj
 // verdict returns the verdict in force for an image under one selection, making
 // it from the stored inventory if there is none.
 func (g *Gate) verdict(ctx context.Context, m digest.Digest, sel bundle.Selection, req bundle.Request) (*policy.Verdict, error) {
-	v, err := g.Verdicts.Get(ctx, m, sel.Hash)
+	v, err := g.inForce(ctx, m, sel.Hash)
 	if err != nil {
 		return nil, err
 	}
-	if v == nil || v.Action == policy.Unknown || (!v.ValidUntil.IsZero() && !g.Now().Before(v.ValidUntil)) {
+	if v == nil {
 		if v, err = g.judgeOnce(ctx, m, sel, req); err != nil {
 			return nil, err
 		}
 	}
 	return v, g.checkAge(v)
+}
+
+// inForce returns the verdict that is kept and has not run out, or nil.
+func (g *Gate) inForce(ctx context.Context, m digest.Digest, selection string) (*policy.Verdict, error) {
+	v, err := g.Verdicts.Get(ctx, m, selection)
+	if err != nil || v == nil || v.Action == policy.Unknown || (!v.ValidUntil.IsZero() && !g.Now().Before(v.ValidUntil)) {
+		return nil, err
+	}
+	return v, nil
 }
 
 // checkAge refuses to answer from data that nobody has renewed for too long.
@@ -88,7 +97,11 @@ func (g *Gate) judgeOnce(ctx context.Context, m digest.Digest, sel bundle.Select
 		}
 		return v, err
 	}
-	v, err := g.judge(ctx, m, sel, req)
+	// Whoever made it just now may have left before this one joined.
+	v, err := g.inForce(ctx, m, sel.Hash)
+	if v == nil && err == nil {
+		v, err = g.judge(ctx, m, sel, req)
+	}
 	g.judging.leave(k, f, err)
 	return v, err
 }

@@ -2,8 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
@@ -35,39 +33,12 @@ func (g *Gate) Observe(ctx context.Context, q Question, m *image.Manifest) Decis
 	return Decision{Outcome: Served, Warning: d.Warning, Verdict: d.Verdict}
 }
 
-// whole decides about a manifest with everything in it: for an index, all
-// children, those that the upstream has and the proxy never saw included.
+// whole decides about a manifest with everything in it.
 func (g *Gate) whole(ctx context.Context, q Question, settings Settings, m *image.Manifest) Decision {
-	if !m.Index {
-		return g.image(ctx, q, settings, m, forWait)
+	if m.Index {
+		return g.tour(q, settings).whole(ctx, m, 0)
 	}
-	return g.wholeIndex(ctx, q, settings, m, 0)
-}
-
-func (g *Gate) wholeIndex(ctx context.Context, q Question, settings Settings, m *image.Manifest, depth int) Decision {
-	if depth >= maxNesting {
-		return answer(settings.Unscannable, fmt.Sprintf("indexes lie more than %d deep in each other", maxNesting))
-	}
-	q.Tag = ""
-	for _, desc := range m.Manifests {
-		child, err := g.fetchChild(ctx, q, desc)
-		switch {
-		case errors.Is(err, image.ErrManifestUnknown) || errors.Is(err, image.ErrNameUnknown):
-			continue // a sparse index: nobody can pull what is not there
-		case err != nil:
-			return g.unable(settings, q, m, err)
-		}
-		d := Decision{}
-		if child.Index {
-			d = g.wholeIndex(ctx, q, settings, child, depth+1)
-		} else {
-			d = g.image(ctx, q, settings, child, forWait)
-		}
-		if d.Outcome != Served {
-			return d
-		}
-	}
-	return Decision{Outcome: Served}
+	return g.image(ctx, q, settings, m, forWait)
 }
 
 // fetchChild returns a child of an index, and notes that the repository has it.

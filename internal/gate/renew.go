@@ -22,32 +22,40 @@ const (
 )
 
 // renewLoop keeps verdicts up to date with the data and with the engine, until
-// ctx ends. An old verdict stays in force until its successor is there.
+// ctx ends. An old verdict stays in force until its successor is there. A round
+// that failed is made good by the next: what counts is the state, not the news.
 func (g *Gate) renewLoop(ctx context.Context) {
 	g.renewEngine(ctx)
 	tick := time.NewTicker(reloadInterval)
 	defer tick.Stop()
 	for {
+		if err := g.Reload(ctx); err != nil && ctx.Err() == nil {
+			g.Log.Error("vulnerability data not renewed", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := g.Reload(ctx); err != nil && ctx.Err() == nil {
-				g.Log.Error("vulnerability data not renewed", "error", err)
-			}
 		}
 	}
 }
 
+// settingRenewed is the data revision that all stored verdicts have been held
+// against.
+const settingRenewed = "data.renewed"
+
 // Reload takes newer vulnerability data into use and judges again the images
-// that the difference can touch.
+// that the difference can touch. Where the difference is not known (the data
+// changed while nobody looked, or a round was cut) it judges again every image
+// whose verdict rests on older data.
 func (g *Gate) Reload(ctx context.Context) error {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
 	old, had := g.Data.Current()
 	if had {
 		defer old.Release()
 	}
-	changed, err := g.Data.Reload(ctx)
-	if err != nil || !changed {
+	if _, err := g.Data.Reload(ctx); err != nil {
 		return err
 	}
 	now, ok := g.Data.Current()
@@ -55,11 +63,20 @@ func (g *Gate) Reload(ctx context.Context) error {
 		return nil
 	}
 	defer now.Release()
-	g.Log.Info("vulnerability data in use", "sequence", now.Revision().Sequence, "digest", now.Revision().Digest)
-	if !had {
-		return nil // nothing could be judged before
+	renewed, err := g.Catalog.Setting(ctx, settingRenewed)
+	if err != nil {
+		return err
 	}
-	touched, err := g.touched(ctx, old, now)
+	revision := now.Revision()
+	if renewed == revisionText(revision) {
+		return nil
+	}
+	var touched []digest.Digest
+	if had && renewed == revisionText(old.Revision()) {
+		touched, err = g.touched(ctx, old, now)
+	} else {
+		touched, err = g.Catalog.JudgedBefore(ctx, revision.Sequence)
+	}
 	if err != nil {
 		return err
 	}
@@ -68,9 +85,11 @@ func (g *Gate) Reload(ctx context.Context) error {
 			return fmt.Errorf("judge %s again: %w", m, err)
 		}
 	}
-	g.Log.Info("images judged again", "images", len(touched), "sequence", now.Revision().Sequence)
-	return nil
+	g.Log.Info("vulnerability data in use", "sequence", revision.Sequence, "digest", revision.Digest, "images_judged_again", len(touched))
+	return g.Catalog.PutSetting(ctx, settingRenewed, revisionText(revision))
 }
+
+func revisionText(r advisory.Revision) string { return fmt.Sprintf("%d %s", r.Sequence, r.Digest) }
 
 // touched finds the images that the difference of two revisions can touch.
 func (g *Gate) touched(ctx context.Context, old, now *advisory.Snapshot) ([]digest.Digest, error) {

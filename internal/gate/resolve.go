@@ -35,16 +35,18 @@ func (g *Gate) Resolve(ctx context.Context, t Target, tag string) (digest.Digest
 	k := tagKey{t.Upstream.Name, t.Repository, tag}
 	mine, before, first := g.tags.join(k)
 	if !first {
-		err := mine.wait(ctx)
-		return mine.digest, err
+		if err := mine.wait(ctx); err != nil {
+			return "", err
+		}
+		return mine.digest, nil
 	}
-	// Others wait for this answer: it must not end with this client.
-	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolveTimeout)
-	defer cancel()
 	if before != nil {
 		<-before.done
 		g.tags.begin(k)
 	}
+	// Others wait for this answer: it must not end with this client.
+	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), resolveTimeout)
+	defer cancel()
 	d, err := t.Upstream.Registry.Resolve(ask, t.Repository, tag)
 	mine.digest = d
 	g.tags.end(k)

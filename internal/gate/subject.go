@@ -18,6 +18,12 @@ import (
 // errPending: the analysis goes on, longer than the caller wants to wait.
 var errPending = errors.New("analysis under way")
 
+// transientError carries a finding that holds for one repository alone, and is
+// not kept.
+type transientError struct{ subject inventory.Subject }
+
+func (e *transientError) Error() string { return e.subject.Reason }
+
 // patience says how long a decision may wait for an analysis that has not been
 // made yet.
 type patience int
@@ -44,7 +50,12 @@ func (g *Gate) subject(ctx context.Context, t Target, m *image.Manifest, p patie
 	if p == never {
 		return inventory.Subject{}, errPending
 	}
-	if err := g.analyse(ctx, t, m); err != nil {
+	err = g.analyse(ctx, t, m)
+	var transient *transientError
+	if errors.As(err, &transient) {
+		return transient.subject, nil
+	}
+	if err != nil {
 		return inventory.Subject{}, err
 	}
 	s, ok := g.subjects.Get(m.Digest)
@@ -57,14 +68,7 @@ func (g *Gate) subject(ctx context.Context, t Target, m *image.Manifest, p patie
 // analyse makes sure that the manifest is being analysed, and waits for it as
 // long as the configuration says. The analysis goes on without the caller.
 func (g *Gate) analyse(ctx context.Context, t Target, m *image.Manifest) error {
-	k := flightKey{digest: m.Digest}
-	f, first := g.images.join(k)
-	if first {
-		started := g.crew.start(func(ctx context.Context) { g.images.leave(k, f, g.inspect(ctx, t, m)) })
-		if !started {
-			g.images.leave(k, f, errPending)
-		}
-	}
+	f := g.begin(t, m)
 	ctx, cancel := context.WithTimeoutCause(ctx, g.Config().Wait, errPending)
 	defer cancel()
 	err := f.wait(ctx)
@@ -72,6 +76,38 @@ func (g *Gate) analyse(ctx context.Context, t Target, m *image.Manifest) error {
 		return errPending
 	}
 	return err
+}
+
+// analyseLater begins to analyse an image that nobody waits for.
+func (g *Gate) analyseLater(ctx context.Context, t Target, m *image.Manifest) {
+	if m.Index {
+		return
+	}
+	if _, err := g.subject(ctx, t, m, never); errors.Is(err, errPending) {
+		g.begin(t, m)
+	}
+}
+
+// begin starts the analysis of a manifest unless it is under way.
+func (g *Gate) begin(t Target, m *image.Manifest) *flight {
+	k := flightKey{m.Digest, t.Name()} // what is there differs from repository to repository
+	f, first := g.images.join(k)
+	if first {
+		started := g.crew.start(func(ctx context.Context) { g.images.leave(k, f, g.inspectOnce(ctx, t, m)) })
+		if !started {
+			g.images.leave(k, f, errPending)
+		}
+	}
+	return f
+}
+
+// inspectOnce analyses an image unless an analysis has ended since the caller
+// looked for one.
+func (g *Gate) inspectOnce(ctx context.Context, t Target, m *image.Manifest) error {
+	if _, ok := g.subjects.Get(m.Digest); ok {
+		return nil
+	}
+	return g.inspect(ctx, t, m)
 }
 
 // inspect analyses one image and stores what was found.
@@ -84,6 +120,9 @@ func (g *Gate) inspect(ctx context.Context, t Target, m *image.Manifest) error {
 	s, im, err := engine.Inspect(ctx, m, src)
 	if err != nil {
 		return err
+	}
+	if s.Transient {
+		return &transientError{s}
 	}
 	if err := g.Catalog.PutSubject(ctx, m.Digest, s, im); err != nil {
 		return err
@@ -139,7 +178,11 @@ func (s *source) Report(ctx context.Context, d image.Descriptor) (*inventory.Rep
 		}
 		f, first := g.layers.join(k)
 		if first {
-			r, err := s.read(ctx, d)
+			// Whoever read it just now may have left before this one joined.
+			r, err := g.report(ctx, d.Digest)
+			if r == nil && err == nil {
+				r, err = s.read(ctx, d)
+			}
 			g.layers.leave(k, f, err)
 			return r, err
 		}

@@ -31,7 +31,7 @@ func TestImagesParse(t *testing.T) {
 			t.Errorf("%s: %+v %+v", name, m, c)
 		}
 	}
-	if it.Clean().Digest() != it.Clean().Digest() || it.Clean().Digest() == it.Vulnerable().Digest() {
+	if one, again := it.Clean(), it.Clean(); one.Digest() != again.Digest() || one.Digest() == it.Vulnerable().Digest() {
 		t.Error("images are not made the same each time")
 	}
 	x := it.BuildIndex(it.Clean(), it.Vulnerable())

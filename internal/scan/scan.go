@@ -85,17 +85,24 @@ type Verdict struct {
 
 const maxNesting = 8 // indexes in each other
 
+// errNothing: a scan that looked at nothing has found nothing to be in order.
+var errNothing = errors.New("the index has no image, or none that is here")
+
 // Scan looks at the image that root stands for: one document for each platform
-// of an index.
+// of an index. Entries of an index that are not here are left out; a result
+// without any document is an error.
 func Scan(ctx context.Context, images Images, root image.Descriptor, o Options) ([]Document, error) {
 	s := &scanner{images: images, options: o, reports: map[digest.Digest]*inventory.Report{}}
 	if err := s.visit(ctx, root, 0); err != nil {
 		return nil, err
 	}
-	if len(s.documents) == 0 && o.Platform != "" {
+	switch {
+	case len(s.documents) > 0:
+		return s.documents, nil
+	case o.Platform != "":
 		return nil, fmt.Errorf("the image has no platform %s", o.Platform)
 	}
-	return s.documents, nil
+	return nil, errNothing
 }
 
 type scanner struct {

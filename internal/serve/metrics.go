@@ -64,11 +64,6 @@ func (m *Metrics) Analysis(step string, took time.Duration) {
 // Overflow counts one upload that its analysis could not follow.
 func (m *Metrics) Overflow() { m.spooled.Inc() }
 
-// Gauge adds a figure that is asked for when it is read.
-func (m *Metrics) Gauge(name, help string, value func() float64) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
-}
-
 // FeedAge exposes the age of every feed, in seconds since it was last brought
 // up to date.
 func (m *Metrics) FeedAge(ages func() map[string]time.Duration) {

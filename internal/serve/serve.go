@@ -5,6 +5,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -31,7 +32,7 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
-	silence           = 5 * time.Minute // without a byte from the client, or taken by it
+	defaultSilence    = 5 * time.Minute
 )
 
 // Server is one door. Run blocks until ctx ends, then lets transfers that are
@@ -42,6 +43,9 @@ type Server struct {
 	TLS     TLSFiles
 	Handler http.Handler
 	Drain   time.Duration
+	// Silence is how long a connection may go without a byte from the client, or
+	// taken by it. Default 5m.
+	Silence time.Duration
 	Log     *slog.Logger
 
 	listener net.Listener
@@ -72,16 +76,24 @@ func (s *Server) URL() string {
 	if s.TLS.Enabled() {
 		scheme = "https"
 	}
-	return scheme + "://" + s.listener.Addr().String()
+	return scheme + "://" + s.Addr()
 }
 
-// Addr returns host:port as bound.
-func (s *Server) Addr() string { return s.listener.Addr().String() }
+// Addr returns host:port as bound, as a person on this machine types it: what
+// listens on every address ("0.0.0.0:5000") is reached at 127.0.0.1.
+func (s *Server) Addr() string {
+	bound := s.listener.Addr().String()
+	host, port, err := net.SplitHostPort(bound)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsUnspecified() {
+		return bound
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
 
 // Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	srv := &http.Server{
-		Handler: quiet(s.Handler), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: quiet(cmp.Or(s.Silence, defaultSilence), s.Handler), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
@@ -104,10 +116,10 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// quiet ends connections on which nothing has moved for a while.
-func quiet(next http.Handler) http.Handler {
+// quiet ends connections on which nothing has moved for the time of silence.
+func quiet(silence time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &patience{ResponseWriter: w, body: r.Body, rc: http.NewResponseController(w)}
+		p := &patience{ResponseWriter: w, body: r.Body, rc: http.NewResponseController(w), silence: silence}
 		p.extend()
 		r.Body = patientBody{p}
 		next.ServeHTTP(p, r)
@@ -119,14 +131,15 @@ func quiet(next http.Handler) http.Handler {
 // be taken slowly.
 type patience struct {
 	http.ResponseWriter
-	body io.ReadCloser
-	rc   *http.ResponseController
+	body    io.ReadCloser
+	rc      *http.ResponseController
+	silence time.Duration
 }
 
 // extend cannot fail on the connections of net/http's own server; on others
 // (tests) there is no deadline to move.
 func (p *patience) extend() {
-	until := time.Now().Add(silence)
+	until := time.Now().Add(p.silence)
 	_ = p.rc.SetWriteDeadline(until)
 	_ = p.rc.SetReadDeadline(until)
 }

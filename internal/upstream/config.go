@@ -60,7 +60,8 @@ type Credentials struct {
 	// PasswordFile holds the password or access token; white space at its end is
 	// ignored. It is read anew for each use, so that it can be rotated.
 	PasswordFile string `yaml:"password_file"`
-	// Password comes from the environment alone, never from a file of settings.
+	// Password is for callers in the process that know it; it is never read from
+	// settings.
 	Password string `yaml:"-"`
 }
 
@@ -148,7 +149,7 @@ func (c Credentials) validate() error {
 	case c.Username == "" || strings.Contains(c.Username, ":"):
 		return errors.New("credentials: username is missing or has a colon")
 	case (c.PasswordFile == "") == (c.Password == ""):
-		return errors.New("credentials: give either password_file or the password in the environment")
+		return errors.New("credentials: password_file is missing (a password cannot stand in the configuration itself)")
 	}
 	return nil
 }

@@ -49,26 +49,29 @@ type Tiers struct {
 }
 
 // Get asks the tiers from the nearest to the farthest, and lets the nearer ones
-// know what a farther one said. Only the durable tier's error is an error.
+// know what a farther one said. What Redis says is held against the catalog,
+// once for each time that memory does not know: a verdict that could not be
+// written to Redis must not be undone by the one that it replaced.
 func (t *Tiers) Get(ctx context.Context, manifest digest.Digest, selection string) (*policy.Verdict, error) {
 	if v, _ := t.Memory.Get(ctx, manifest, selection); v != nil {
 		t.Looked(TierMemory)
 		return v, nil
 	}
-	if v := t.shared(ctx, manifest, selection); v != nil {
+	shared := t.shared(ctx, manifest, selection)
+	durable, err := t.Durable.Get(ctx, manifest, selection)
+	switch {
+	case shared != nil && (err != nil || durable == nil || !shared.Older(durable)):
 		t.Looked(TierRedis)
-		_, err := t.Memory.Put(ctx, v)
-		return v, err
-	}
-	v, err := t.Durable.Get(ctx, manifest, selection)
-	if err != nil || v == nil {
+		_, err := t.Memory.Put(ctx, shared)
+		return shared, err
+	case err != nil || durable == nil:
 		t.Looked(TierMiss)
 		return nil, err
 	}
 	t.Looked(TierCatalog)
-	t.share(ctx, v)
-	_, err = t.Memory.Put(ctx, v)
-	return v, err
+	t.share(ctx, durable)
+	_, err = t.Memory.Put(ctx, durable)
+	return durable, err
 }
 
 // Put writes the durable tier first: what the others say must never outlive it.

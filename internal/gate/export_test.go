@@ -1,0 +1,18 @@
+package gate
+
+import (
+	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/policy"
+	"github.com/pratique/pratique/engine/policy/bundle"
+)
+
+var Wildcard = wildcard
+
+// StopMessage and GapMessage are what a client of this gate is told.
+func (g *Gate) StopMessage(bundleName string, v *policy.Verdict) string {
+	return g.stopMessage(bundle.Selection{BundleName: bundleName}, v)
+}
+
+func (g *Gate) GapMessage(v *policy.Verdict, blind []inventory.Gap) string {
+	return g.gapMessage(v, blind)
+}
