@@ -66,6 +66,9 @@ func Inspect(ctx context.Context, m *image.Manifest, src Source) (inventory.Subj
 // readConfig returns a config that says nothing, and why, when the bytes are no
 // image configuration; undecided, when another reader may take them for one.
 func readConfig(ctx context.Context, m *image.Manifest, src Source) (cfg *image.Config, undecided bool, configErr, err error) {
+	if m.Config.Size > image.MaxConfigSize {
+		return &image.Config{}, true, fmt.Errorf("%w: larger than %d bytes", image.ErrConfigInvalid, image.MaxConfigSize), nil
+	}
 	raw := m.Config.Data
 	if raw == nil {
 		if raw, err = readBlob(ctx, m.Config, src); err != nil {
@@ -83,11 +86,11 @@ func readBlob(ctx context.Context, d image.Descriptor, src Source) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	raw, err := io.ReadAll(io.LimitReader(r, image.MaxConfigSize+1))
+	raw, err := io.ReadAll(io.LimitReader(r, d.Size+1))
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
-	if len(raw) <= image.MaxConfigSize && digest.FromBytes(raw) != d.Digest {
+	if int64(len(raw)) != d.Size || digest.FromBytes(raw) != d.Digest {
 		return nil, image.ErrDigestInvalid
 	}
 	return raw, nil

@@ -61,7 +61,7 @@ func (p *Proxy) resolve(ctx context.Context, ask gate.Question, d digest.Digest)
 		return nil, err
 	}
 	if m != nil {
-		return m, p.Gate.Record(ctx, ask, m)
+		return m, p.Gate.Bind(ctx, ask, m)
 	}
 	m, err = p.Gate.Fetch(ctx, ask, d.String())
 	if errors.Is(err, image.ErrManifestInvalid) {

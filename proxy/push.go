@@ -97,6 +97,7 @@ func (p *Proxy) startUpload(w http.ResponseWriter, r *http.Request, q request) e
 		return err
 	}
 	if text := query.Get("digest"); text != "" {
+		u.single = true
 		return p.finish(w, r, q, u, text)
 	}
 	defer u.unlock()
@@ -132,7 +133,7 @@ func (p *Proxy) mount(ctx context.Context, q request, from, text string) (bool, 
 
 // uploadChunk answers PATCH: the next bytes, of a known length or not.
 func (p *Proxy) uploadChunk(w http.ResponseWriter, r *http.Request, q request) error {
-	u, err := p.uploads.lock(q, p.Now())
+	u, err := p.uploads.lock(r.Context(), q, p.Now())
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (p *Proxy) uploadChunk(w http.ResponseWriter, r *http.Request, q request) e
 
 // finishUpload answers PUT: the last bytes, if any, and the digest.
 func (p *Proxy) finishUpload(w http.ResponseWriter, r *http.Request, q request) error {
-	u, err := p.uploads.lock(q, p.Now())
+	u, err := p.uploads.lock(r.Context(), q, p.Now())
 	if err != nil {
 		return err
 	}
@@ -201,7 +202,7 @@ func (p *Proxy) stream(r *http.Request, u *upload) error {
 	if err == nil {
 		return nil
 	}
-	if u.consistent() {
+	if u.consistent() && !u.single {
 		u.unlock() // the client may ask how far it got, and go on
 	} else {
 		p.uploads.drop(r.Context(), u)
@@ -220,8 +221,8 @@ func created(w http.ResponseWriter, q request, d digest.Digest) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-func (p *Proxy) uploadStatus(w http.ResponseWriter, _ *http.Request, q request) error {
-	u, err := p.uploads.lock(q, p.Now())
+func (p *Proxy) uploadStatus(w http.ResponseWriter, r *http.Request, q request) error {
+	u, err := p.uploads.lock(r.Context(), q, p.Now())
 	if err != nil {
 		return err
 	}
@@ -232,7 +233,7 @@ func (p *Proxy) uploadStatus(w http.ResponseWriter, _ *http.Request, q request) 
 }
 
 func (p *Proxy) cancelUpload(w http.ResponseWriter, r *http.Request, q request) error {
-	u, err := p.uploads.lock(q, p.Now())
+	u, err := p.uploads.lock(r.Context(), q, p.Now())
 	if err != nil {
 		return err
 	}

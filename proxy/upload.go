@@ -38,7 +38,7 @@ type upload struct {
 	id        string
 	target    gate.Target
 	principal string
-	busy      sync.Mutex
+	busy      chan struct{} // holds one token while a request is at work
 
 	// Owned by the holder of busy.
 	state    string // the upstream's
@@ -47,20 +47,21 @@ type upload struct {
 	hash     hash.Hash
 	follower *gate.Follower
 	touched  time.Time
+	single   bool // one POST has it all: nobody knows its address
 	ended    bool
 }
 
 // start begins an upload and returns it locked.
 func (us *uploads) start(ctx context.Context, g *gate.Gate, q request, now time.Time) (*upload, error) {
-	if err := us.room(q); err != nil {
+	if err := us.room(ctx, q); err != nil {
 		return nil, err
 	}
 	state, err := q.target.Upstream.Registry.StartUpload(ctx, q.target.Repository)
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{id: rand.Text(), target: q.target, principal: q.caller.Name, state: state, hash: sha256.New(), follower: g.Follow(), touched: now}
-	u.busy.Lock()
+	u := &upload{id: rand.Text(), target: q.target, principal: q.caller.Name, busy: make(chan struct{}, 1), state: state, hash: sha256.New(), follower: g.Follow(), touched: now}
+	u.busy <- struct{}{}
 	us.mu.Lock()
 	defer us.mu.Unlock()
 	if us.all == nil {
@@ -70,41 +71,84 @@ func (us *uploads) start(ctx context.Context, g *gate.Gate, q request, now time.
 	return u, nil
 }
 
-// room refuses a new upload when there are too many, here or in all.
-func (us *uploads) room(q request) error {
+// room makes sure that there is place for one more upload. One principal that
+// has too many open to a repository loses the one that has been idle longest.
+func (us *uploads) room(ctx context.Context, q request) error {
 	us.mu.Lock()
-	defer us.mu.Unlock()
-	same := 0
-	for _, u := range us.all {
-		if u.target == q.target && u.principal == q.caller.Name {
-			same++
-		}
+	oldest, same := us.oldest(q)
+	full := len(us.all) >= maxUploads
+	us.mu.Unlock()
+	switch {
+	case oldest != nil && same >= maxRepository:
+		us.drop(ctx, oldest)
+		return nil
+	case oldest != nil:
+		oldest.unlock()
 	}
-	if len(us.all) >= maxUploads || same >= maxRepository {
+	if full || same >= maxRepository {
 		return &failure{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many uploads are under way", retry: pendingRetry}
 	}
 	return nil
 }
 
+// oldest returns the upload to the same repository by the same principal on
+// which no request has worked for the longest, locked, and how many there are.
+// Called with the lock held.
+func (us *uploads) oldest(q request) (oldest *upload, same int) {
+	for _, u := range us.all {
+		if u.target != q.target || u.principal != q.caller.Name {
+			continue
+		}
+		same++
+		if !u.tryLock() {
+			continue
+		}
+		if oldest != nil && !u.touched.Before(oldest.touched) {
+			u.unlock()
+			continue
+		}
+		if oldest != nil {
+			oldest.unlock()
+		}
+		oldest = u
+	}
+	return oldest, same
+}
+
 // lock finds the upload that a request speaks of, and waits until no other
 // request works on it.
-func (us *uploads) lock(q request, now time.Time) (*upload, error) {
+func (us *uploads) lock(ctx context.Context, q request, now time.Time) (*upload, error) {
 	us.mu.Lock()
 	u, ok := us.all[q.vars["upload"]]
 	us.mu.Unlock()
 	if !ok || u.target != q.target || u.principal != q.caller.Name {
 		return nil, image.ErrUploadUnknown
 	}
-	u.busy.Lock()
+	select {
+	case u.busy <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if u.ended {
-		u.busy.Unlock()
+		u.unlock()
 		return nil, image.ErrUploadUnknown
 	}
 	u.touched = now
 	return u, nil
 }
 
-func (u *upload) unlock() { u.busy.Unlock() }
+func (u *upload) unlock() { <-u.busy }
+
+// tryLock reports whether no request was at work on the upload; if so, the
+// caller is now.
+func (u *upload) tryLock() bool {
+	select {
+	case u.busy <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
 
 // drop gives a locked upload up, here and upstream.
 func (us *uploads) drop(ctx context.Context, u *upload) {
@@ -112,9 +156,14 @@ func (us *uploads) drop(ctx context.Context, u *upload) {
 	us.remove(u)
 	// The client may have gone, the upstream is still to be told; what it does
 	// not hear it will sweep by itself.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	tell, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
 	defer cancel()
-	_ = u.target.Upstream.Registry.CancelUpload(ctx, u.target.Repository, u.state)
+	if deadline, ok := ctx.Deadline(); ok {
+		var stop context.CancelFunc
+		tell, stop = context.WithDeadline(tell, deadline)
+		defer stop()
+	}
+	_ = u.target.Upstream.Registry.CancelUpload(tell, u.target.Repository, u.state)
 }
 
 // end closes a locked upload whose blob is whole and stored.
@@ -128,21 +177,24 @@ func (us *uploads) remove(u *upload) {
 	delete(us.all, u.id)
 	us.mu.Unlock()
 	u.ended = true
-	u.busy.Unlock()
+	u.unlock()
 }
 
 // abandon gives up the uploads for which tired says so and on which no request
-// is at work.
+// is at work. All together may take abandonTime.
 func (us *uploads) abandon(ctx context.Context, tired func(*upload) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, abandonTime)
+	defer cancel()
 	us.mu.Lock()
 	var idle []*upload
 	for _, u := range us.all {
-		if u.busy.TryLock() {
-			if tired(u) {
-				idle = append(idle, u)
-			} else {
-				u.busy.Unlock()
-			}
+		if !u.tryLock() {
+			continue
+		}
+		if tired(u) {
+			idle = append(idle, u)
+		} else {
+			u.unlock()
 		}
 	}
 	us.mu.Unlock()
@@ -151,6 +203,11 @@ func (us *uploads) abandon(ctx context.Context, tired func(*upload) bool) error 
 	}
 	return ctx.Err()
 }
+
+const (
+	cancelTime  = 10 * time.Second // for telling the upstream that one upload is given up
+	abandonTime = 20 * time.Second // for all that are given up at once
+)
 
 // append streams body upstream and, by a tee, to hash and analysis.
 func (u *upload) append(ctx context.Context, body io.Reader, now time.Time) error {
@@ -188,6 +245,9 @@ func (u *upload) checkRange(r *http.Request) error {
 	start, err := strconv.ParseInt(first, 10, 64)
 	end, err2 := strconv.ParseInt(strings.TrimSuffix(last, "/*"), 10, 64)
 	if !ok || errors.Join(err, err2) != nil || start != u.offset || end < start-1 {
+		return image.ErrRangeInvalid
+	}
+	if r.ContentLength >= 0 && end >= start && r.ContentLength != end-start+1 {
 		return image.ErrRangeInvalid
 	}
 	return nil

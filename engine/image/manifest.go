@@ -23,7 +23,7 @@ var ErrManifestInvalid = errors.New("manifest invalid")
 type Manifest struct {
 	Raw       []byte
 	Digest    digest.Digest // sha256 of Raw
-	MediaType string        // the manifest's own field, else what the registry said, else by shape
+	MediaType string        // the manifest's own field, else by shape
 	// Index is true for an image index or manifest list.
 	Index        bool
 	ArtifactType string
@@ -97,10 +97,7 @@ func (m *Manifest) classify(w *wireManifest, contentType string) error {
 	}
 	m.Index = w.Manifests != nil
 	m.MediaType = w.MediaType
-	if m.MediaType == "" {
-		m.MediaType = contentType
-	}
-	if m.MediaType == "" {
+	if m.MediaType == "" { // whatever somebody called it: the same bytes must be the same everywhere
 		m.MediaType = MediaTypeManifest
 		if m.Index {
 			m.MediaType = MediaTypeIndex

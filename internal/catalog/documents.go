@@ -123,9 +123,10 @@ func (c *Catalog) PutSubject(ctx context.Context, manifest digest.Digest, s inve
 	return nil
 }
 
-// Outdated returns manifests that an older engine looked at.
-func (c *Catalog) Outdated(ctx context.Context, engine, limit int) ([]digest.Digest, error) {
-	all, err := c.texts(ctx, `SELECT manifest FROM images WHERE engine < ? ORDER BY manifest LIMIT ?`, engine, limit)
+// Outdated returns manifests that an older engine looked at, in order, those
+// after the given one.
+func (c *Catalog) Outdated(ctx context.Context, engine int, after digest.Digest, limit int) ([]digest.Digest, error) {
+	all, err := c.texts(ctx, `SELECT manifest FROM images WHERE engine < ? AND manifest > ? ORDER BY manifest LIMIT ?`, engine, after.String(), limit)
 	return digests(all), err
 }
 

@@ -78,7 +78,7 @@ func TestSubjects(t *testing.T) {
 	}
 	check(t, c.PutSubject(ctx, digest.FromString("old"), inventory.Subject{Kind: inventory.KindArtifact, Engine: 1}, nil))
 	for engine, want := range map[int]int{1: 0, 2: 1, 3: 2} {
-		if got := must[[]digest.Digest](t)(c.Outdated(ctx, engine, 10)); len(got) != want {
+		if got := must[[]digest.Digest](t)(c.Outdated(ctx, engine, "", 10)); len(got) != want {
 			t.Errorf("outdated for engine %d: %v", engine, got)
 		}
 	}

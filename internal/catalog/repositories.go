@@ -97,6 +97,18 @@ func bindTag(ctx context.Context, tx *sql.Tx, repo Repository, tag string, d dig
 	return err
 }
 
+// BindTag notes what a tag stands for, if the repository has the manifest.
+func (c *Catalog) BindTag(ctx context.Context, repo Repository, tag string, d digest.Digest) (bound bool, err error) {
+	res, err := c.write.ExecContext(ctx, `INSERT INTO tags (upstream, repository, tag, manifest)
+		SELECT upstream, repository, ?, manifest FROM members WHERE upstream = ? AND repository = ? AND manifest = ?
+		ON CONFLICT (upstream, repository, tag) DO UPDATE SET manifest = excluded.manifest`, tag, repo.Upstream, repo.Name, d.String())
+	if err != nil {
+		return false, fmt.Errorf("bind tag %s: %w", tag, err)
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
 // Manifest returns the bytes of a manifest that the repository is known to
 // have, or nil.
 func (c *Catalog) Manifest(ctx context.Context, repo Repository, d digest.Digest) (raw []byte, mediaType string, err error) {

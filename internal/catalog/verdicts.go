@@ -141,8 +141,22 @@ func (c *Catalog) AddEvent(ctx context.Context, kind string, detail any, now tim
 	if err != nil {
 		return err
 	}
-	return c.exec(ctx, `INSERT INTO events (at, kind, doc) VALUES (?, ?, ?)`, now.UnixMilli(), kind, doc)
+	return c.update(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `INSERT INTO events (at, kind, doc) VALUES (?, ?, ?)`, now.UnixMilli(), kind, doc)
+		if err != nil {
+			return err
+		}
+		id, err := res.LastInsertId()
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM events WHERE id <= ?`, id-maxEvents)
+		return err
+	})
 }
+
+// maxEvents is how many events are kept.
+const maxEvents = 100_000
 
 // Events returns the newest events, newest first.
 func (c *Catalog) Events(ctx context.Context, limit int) ([]Event, error) {

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,11 +58,11 @@ type Gate struct {
 	active atomic.Pointer[activeBundle]
 	config atomic.Pointer[Config]
 
-	images    *flights // analyses of whole images, by manifest
-	layers    *flights // analyses of layers, by the digest of the stored bytes
-	judging   *flights // evaluations, by manifest and selection
-	reading   chan struct{}
-	reloading sync.Mutex // one renewal at a time
+	images    *flights                 // analyses of whole images, by manifest
+	layers    *flights                 // analyses of layers, by the digest of the stored bytes
+	judging   *flights                 // evaluations, by manifest and selection
+	reading   map[string]chan struct{} // layers being read, by upstream: a slow one holds up only its own
+	reloading sync.Mutex               // one renewal at a time
 	tags      resolver
 
 	subjects  *lru.Cache[digest.Digest, inventory.Subject]
@@ -71,10 +70,13 @@ type Gate struct {
 	manifests *lru.Cache[digest.Digest, *image.Manifest]
 	members   *lru.Cache[member, struct{}]       // as the catalog has them
 	bindings  *lru.Cache[binding, digest.Digest] // as the catalog has them
-	reports   *lru.Cache[digest.Digest, *inventory.Report]
-	grants    *expirable.LRU[grant, struct{}]
-	keyed     *lru.Cache[digest.Digest, int] // images whose keys are in the catalog
-	spool     *spool.Budget
+	// forgetting is held while a manifest or tag is forgotten, and shared by those
+	// who put something into members and bindings.
+	forgetting sync.RWMutex
+	reports    *lru.Cache[digest.Digest, *inventory.Report]
+	grants     *expirable.LRU[grant, struct{}]
+	keyed      *lru.Cache[digest.Digest, int] // images whose keys are in the catalog
+	spool      *spool.Budget
 }
 
 type activeBundle struct {
@@ -104,7 +106,7 @@ func New(o Options) (*Gate, error) {
 		Options: o,
 		images:  newFlights(), layers: newFlights(), judging: newFlights(),
 		tags:      resolver{all: map[tagKey]*tagQueue{}},
-		reading:   make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		reading:   map[string]chan struct{}{},
 		subjects:  lru.New[digest.Digest](100_000, func(inventory.Subject) int { return 1 }),
 		inventory: lru.New[digest.Digest](inventoryCache, func(im *inventory.Image) int { return 1024 + 512*len(im.Packages) }),
 		manifests: lru.New[digest.Digest](manifestCache, func(m *image.Manifest) int { return 1024 + 3*len(m.Raw) }),
@@ -114,6 +116,9 @@ func New(o Options) (*Gate, error) {
 		grants:    expirable.NewLRU[grant, struct{}](maxGrants, nil, o.Config.Grant),
 		keyed:     lru.New[digest.Digest](100_000, one),
 		spool:     &spool.Budget{Dir: spoolDir, Limit: spoolLimit},
+	}
+	for _, u := range o.Upstreams {
+		g.reading[u.Name] = make(chan struct{}, maxReading)
 	}
 	g.config.Store(&o.Config)
 	return g, nil

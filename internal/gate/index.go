@@ -99,7 +99,11 @@ func (t *tour) child(ctx context.Context, d image.Descriptor, depth int) Decisio
 	if m.Index {
 		return t.index(ctx, m, depth+1)
 	}
-	return g.image(ctx, t.question, t.settings, m, never)
+	p := never
+	if d.Data != nil {
+		p = forWait // nobody will ask for it by itself
+	}
+	return g.image(ctx, t.question, t.settings, m, p)
 }
 
 // whole decides about an index with everything in it: all children, those that

@@ -97,6 +97,9 @@ func (g *Gate) judgeOnce(ctx context.Context, m digest.Digest, sel bundle.Select
 		}
 		return v, err
 	}
+	// Others wait for this verdict: it must not end with this client.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), judgeTimeout)
+	defer cancel()
 	// Whoever made it just now may have left before this one joined.
 	v, err := g.inForce(ctx, m, sel.Hash)
 	if v == nil && err == nil {
@@ -106,9 +109,31 @@ func (g *Gate) judgeOnce(ctx context.Context, m digest.Digest, sel bundle.Select
 	return v, err
 }
 
+// judgeTimeout bounds one evaluation, which takes milliseconds.
+const judgeTimeout = time.Minute
+
 // judge makes a verdict from the stored inventory and the data in force, and
-// stores it.
+// stores it. When newer data came into use meanwhile it judges again: their
+// renewal may have looked for images before this one was on record.
 func (g *Gate) judge(ctx context.Context, m digest.Digest, sel bundle.Selection, req bundle.Request) (*policy.Verdict, error) {
+	for {
+		v, err := g.judgeNow(ctx, m, sel, req)
+		if err != nil {
+			return nil, err
+		}
+		snapshot, ok := g.Data.Current()
+		if !ok {
+			return v, nil
+		}
+		newest := snapshot.Revision().Sequence
+		snapshot.Release()
+		if newest <= v.Data.Sequence {
+			return v, nil
+		}
+	}
+}
+
+func (g *Gate) judgeNow(ctx context.Context, m digest.Digest, sel bundle.Selection, req bundle.Request) (*policy.Verdict, error) {
 	start := g.Now()
 	im, err := g.Inventory(ctx, m)
 	if err != nil {

@@ -27,6 +27,8 @@ func (g *Gate) Manifest(ctx context.Context, t Target, d image.Descriptor) (*ima
 	if d.Data != nil {
 		return image.ParseManifest(d.Data, "")
 	}
+	g.forgetting.RLock()
+	defer g.forgetting.RUnlock()
 	k := member{t.Key(), d.Digest}
 	if _, ok := g.members.Get(k); ok {
 		if m, ok := g.manifests.Get(d.Digest); ok {
@@ -64,6 +66,8 @@ func (g *Gate) Fetch(ctx context.Context, q Question, ref string) (*image.Manife
 // Record notes that the repository has the manifest, and what the tag of the
 // question is bound to. What is known already costs nothing.
 func (g *Gate) Record(ctx context.Context, q Question, m *image.Manifest) error {
+	g.forgetting.RLock()
+	defer g.forgetting.RUnlock()
 	repo := q.Target.Key()
 	k, b := member{repo, m.Digest}, binding{repo, q.Tag}
 	_, known := g.members.Get(k)
@@ -82,8 +86,26 @@ func (g *Gate) Record(ctx context.Context, q Question, m *image.Manifest) error 
 	return nil
 }
 
+// Bind notes what the tag of the question stands for. The manifest is one that
+// the repository had a moment ago: if it was deleted meanwhile, it stays so.
+func (g *Gate) Bind(ctx context.Context, q Question, m *image.Manifest) error {
+	g.forgetting.RLock()
+	defer g.forgetting.RUnlock()
+	b := binding{q.Target.Key(), q.Tag}
+	if bound, ok := g.bindings.Get(b); q.Tag == "" || (ok && bound == m.Digest) {
+		return nil
+	}
+	bound, err := g.Catalog.BindTag(ctx, b.repository, q.Tag, m.Digest)
+	if err == nil && bound {
+		g.bindings.Put(b, m.Digest)
+	}
+	return err
+}
+
 // ForgetTag notes that a repository no longer has a tag.
 func (g *Gate) ForgetTag(ctx context.Context, t Target, tag string) error {
+	g.forgetting.Lock()
+	defer g.forgetting.Unlock()
 	g.bindings.Remove(binding{t.Key(), tag})
 	return g.Catalog.ForgetTag(ctx, t.Key(), tag)
 }
@@ -91,6 +113,8 @@ func (g *Gate) ForgetTag(ctx context.Context, t Target, tag string) error {
 // ForgetManifest notes that a repository no longer has a manifest, nor the tags
 // that were bound to it.
 func (g *Gate) ForgetManifest(ctx context.Context, t Target, d digest.Digest) error {
+	g.forgetting.Lock()
+	defer g.forgetting.Unlock()
 	tags, err := g.Catalog.ForgetManifest(ctx, t.Key(), d)
 	g.members.Remove(member{t.Key(), d})
 	for _, tag := range tags {

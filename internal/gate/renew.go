@@ -142,14 +142,20 @@ func (g *Gate) renew(ctx context.Context, m digest.Digest) error {
 
 // renewEngine analyses again, one by one, what an older engine looked at.
 func (g *Gate) renewEngine(ctx context.Context) {
-	outdated, err := g.Catalog.Outdated(ctx, inventory.EngineVersion, outdatedBatch)
-	if err != nil {
-		g.Log.Error("outdated images not found", "error", err)
-	}
-	for _, m := range outdated {
-		err := g.reanalyse(ctx, m)
-		if err != nil && ctx.Err() == nil {
-			g.Log.Warn("image not analysed again", "manifest", m, "error", err)
+	var last digest.Digest
+	for ctx.Err() == nil {
+		outdated, err := g.Catalog.Outdated(ctx, inventory.EngineVersion, last, outdatedBatch)
+		if err != nil {
+			g.Log.Error("outdated images not found", "error", err)
+		}
+		if len(outdated) == 0 {
+			return
+		}
+		for _, m := range outdated {
+			last = m
+			if err := g.reanalyse(ctx, m); err != nil && ctx.Err() == nil {
+				g.Log.Warn("image not analysed again", "manifest", m, "error", err)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -136,6 +137,14 @@ func (g *Gate) inspect(ctx context.Context, t Target, m *image.Manifest) error {
 	return nil
 }
 
+// Bounds of reading layers from upstreams.
+const (
+	maxReading      = 32              // layers of one upstream at the same time
+	maxReadingImage = 4               // of them of one image
+	readGrace       = 5 * time.Minute // for any layer; and for its bytes, readRate
+	readRate        = 1 << 20         // bytes a second: a slower upstream is given up
+)
+
 // source gives an analysis what a repository has.
 type source struct {
 	gate   *Gate
@@ -146,7 +155,7 @@ type source struct {
 // claim to be a layer is left to the analysis itself, which may not want it.
 func (s *source) prefetch(ctx context.Context, m *image.Manifest) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(cap(s.gate.reading))
+	group.SetLimit(maxReadingImage)
 	for _, d := range m.Layers {
 		if !image.IsLayerType(d.MediaType) {
 			continue
@@ -209,12 +218,15 @@ func (g *Gate) report(ctx context.Context, d digest.Digest) (*inventory.Report, 
 
 // read analyses a layer from the upstream.
 func (s *source) read(ctx context.Context, d image.Descriptor) (*inventory.Report, error) {
+	slots := s.gate.reading[s.target.Upstream.Name]
 	select {
-	case s.gate.reading <- struct{}{}:
-		defer func() { <-s.gate.reading }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	ctx, cancel := context.WithTimeout(ctx, readGrace+time.Duration(max(d.Size, 0)/readRate)*time.Second)
+	defer cancel()
 	start := s.gate.Now()
 	body, err := s.Blob(ctx, d)
 	if err != nil {
