@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -21,7 +20,6 @@ import (
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/gatetest"
 	"github.com/pratique/pratique/internal/imagetest"
-	"github.com/pratique/pratique/internal/localregistry"
 )
 
 // dressed is an image whose config and layer are called what the caller likes.
@@ -108,7 +106,7 @@ func TestIndexOpensNoLayer(t *testing.T) {
 	layer := bad.Layers[0].Descriptor()
 	for _, mediaType := range []string{image.MediaTypeManifest, layer.MediaType} {
 		layer.MediaType = mediaType
-		raw := mustJSON(map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeIndex, "manifests": []image.Descriptor{layer}})
+		raw := indexOf(layer)
 		// Whether it is taken is the registry's business.
 		_ = d.pusher("app").PutManifest(context.Background(), "app", "multi", image.MediaTypeIndex, raw)
 		for _, path := range []string{"manifests/multi", "blobs/" + layer.Digest.String(), "manifests/" + layer.Digest.String()} {
@@ -134,13 +132,11 @@ func (c *cutting) CommitUpload(ctx context.Context, repo, state string, offset i
 // TestUploadEndsWithoutItsClient: an upload whose client goes away at the last moment
 // ends all the same, and holds up nobody who asks for it.
 func TestUploadEndsWithoutItsClient(t *testing.T) {
-	local, err := localregistry.Open(filepath.Join(t.TempDir(), "second"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = local.Close() })
-	reg := &cutting{Registry: local}
-	d := open(t, gatetest.Options{Upstreams: gate.Upstreams{{Name: "second", Prefix: "reg.example", Registry: reg}}})
+	reg := &cutting{}
+	d := open(t, gatetest.Options{Upstreams: second(t, func(r gate.Registry) gate.Registry {
+		reg.Registry = r
+		return reg
+	})})
 	bearer := "Bearer " + d.token("repository:reg.example/app:pull,push")
 	at := d.call("POST", "/v2/reg.example/app/blobs/uploads/", nil, "Authorization", bearer).header.Get("Location")
 	ctx, cancel := context.WithCancel(context.Background())

@@ -142,13 +142,7 @@ func TestNewDataFlipAVerdict(t *testing.T) {
 	if got := d.call("GET", "/v2/app/manifests/1", nil); got.status != 200 {
 		t.Fatalf("HTTP %d %s", got.status, got.body)
 	}
-	records := gatetest.Advisories()
-	for i := range records {
-		if records[i].Package == "openssl" {
-			records[i].Ranges[0].Events[1].Fixed = "99.0-r0"
-		}
-	}
-	gatetest.WriteData(t, d.Dir, 2, records)
+	gatetest.WriteData(t, d.Dir, 2, worse())
 	if err := d.Gate.Reload(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -276,30 +275,54 @@ func TestUploadedBlobIsForItsUploaderAlone(t *testing.T) {
 	}
 }
 
+// wrapped is an artifact whose content is somebody else's layer.
+func wrapped(layer imagetest.Layer) imagetest.Image {
+	layer.MediaType = "application/vnd.example.data"
+	im := dressed("{}", "application/vnd.oci.empty.v1+json", layer)
+	im.Layers = nil // it takes the manifest alone to name it
+	return im
+}
+
 // TestArtifactOpensNoRefusedLayer: somebody who may push, and does not have the
 // bytes, wraps a refused image's layer in an artifact.
 func TestArtifactOpensNoRefusedLayer(t *testing.T) {
 	d := open(t, gatetest.Options{})
 	bad := imagetest.Vulnerable()
 	d.push("app", "1", bad)
-	r := d.pusher("app")
-	empty := []byte("{}")
-	if err := r.PushBlob(context.Background(), "app", digest.FromBytes(empty), empty); err != nil {
-		t.Fatal(err)
-	}
-	layer := bad.Layers[0].Descriptor()
-	wrap := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"artifactType":"application/vnd.example","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"layers":[{"mediaType":"application/vnd.example.data","digest":%q,"size":%d}]}`,
-		image.MediaTypeManifest, digest.FromBytes(empty), layer.Digest, layer.Size)
-	if err := r.PutManifest(context.Background(), "app", "wrapped", image.MediaTypeManifest, wrap); err != nil {
-		t.Fatal(err)
-	}
-	for _, headers := range [][]string{nil, {"Authorization", r.Header.Get("Authorization")}} {
+	d.push("app", "wrapped", wrapped(bad.Layers[0]))
+	for _, headers := range [][]string{nil, {"Authorization", d.pusher("app").Header.Get("Authorization")}} {
 		if got := d.call("GET", "/v2/app/manifests/wrapped", nil, headers...); got.status != 200 {
 			t.Errorf("the artifact: HTTP %d %s", got.status, got.body)
 		}
-		if got := d.call("GET", "/v2/app/blobs/"+layer.Digest.String(), nil, headers...); got.status != 403 {
+		if got := d.call("GET", "/v2/app/blobs/"+bad.Layers[0].Descriptor().Digest.String(), nil, headers...); got.status != 403 {
 			t.Errorf("the layer: HTTP %d, %d bytes", got.status, len(got.body))
 		}
+	}
+}
+
+// TestDeleteThenWrap: nor does it help to delete the refused image first. Who
+// has the bytes may upload them for the artifact.
+func TestDeleteThenWrap(t *testing.T) {
+	d := open(t, gatetest.Options{})
+	bad := imagetest.Vulnerable()
+	d.push("app", "1", bad)
+	registry := d.pusher("app")
+	bearer := registry.Header.Get("Authorization")
+	if got := d.call("DELETE", "/v2/app/manifests/"+bad.Digest().String(), nil, "Authorization", bearer); got.status != 202 {
+		t.Fatalf("DELETE: HTTP %d %s", got.status, got.body)
+	}
+	d.push("app", "wrapped", wrapped(bad.Layers[0]))
+	layer := bad.Layers[0].Descriptor().Digest
+	for _, headers := range [][]string{nil, {"Authorization", bearer}} {
+		if got := d.call("GET", "/v2/app/blobs/"+layer.String(), nil, headers...); got.status != 403 {
+			t.Errorf("the layer: HTTP %d, %d bytes", got.status, len(got.body))
+		}
+	}
+	if err := registry.PushBlob(context.Background(), "app", layer, bad.Layers[0].Blob); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.call("GET", "/v2/app/blobs/"+layer.String(), nil); got.status != 200 {
+		t.Errorf("the layer, uploaded for the artifact: HTTP %d %s", got.status, got.body)
 	}
 }
 

@@ -7,14 +7,17 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/gatetest"
 	"github.com/pratique/pratique/internal/imagetest"
+	"github.com/pratique/pratique/internal/localregistry"
 	"github.com/pratique/pratique/internal/registrytest"
 	"github.com/pratique/pratique/internal/upstream"
 )
@@ -33,6 +36,45 @@ func remote(t *testing.T, cfg upstream.Config) gate.Upstreams {
 		}
 	})
 	return gate.Upstreams{{Name: cfg.Name, Prefix: cfg.Prefix, Hostnames: cfg.Names(), Registry: r}}
+}
+
+// second is an upstream for names that begin with reg.example, in the process.
+// What wrap makes of its registry is what the proxy sees; nil: itself.
+func second(t *testing.T, wrap func(gate.Registry) gate.Registry) gate.Upstreams {
+	t.Helper()
+	local, err := localregistry.Open(filepath.Join(t.TempDir(), "second"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := local.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var reg gate.Registry = local
+	if wrap != nil {
+		reg = wrap(reg)
+	}
+	return gate.Upstreams{{Name: "second", Prefix: "reg.example", Hostnames: []string{"reg.example"}, Registry: reg}}
+}
+
+// putBehind stores an image in a registry so that the proxy sees nothing of it.
+func putBehind(t *testing.T, reg gate.Registry, repository, reference string, im imagetest.Image) {
+	t.Helper()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for d, blob := range im.Blobs() {
+		state, err := reg.StartUpload(t.Context(), repository)
+		check(err)
+		state, written, err := reg.AppendUpload(t.Context(), repository, state, 0, bytes.NewReader(blob))
+		check(err)
+		check(reg.CommitUpload(t.Context(), repository, state, written, d, nil, 0))
+	}
+	check(reg.PutManifest(t.Context(), repository, reference, image.MediaTypeManifest, im.Manifest))
 }
 
 // TestRealRegistryBehind pushes and pulls through to distribution's own

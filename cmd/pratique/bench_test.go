@@ -121,7 +121,7 @@ func BenchmarkVerdict(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		im := imagetest.Build(fileLayer(i, 20_000), imagetest.Gzip(imagetest.Alpine([]imagetest.Apk{imagetest.VulnerableSSL})...))
 		fatal(b, r.PushBlobs(ctx, "app", im))
-		s.await(func() error { return analysed(s, 2*(i+1)) })
+		s.await(func() error { return analysed(s, 3*(i+1)) }) // two layers and the config
 		start := time.Now()
 		fatal(b, r.PutManifest(ctx, "app", "latest", image.MediaTypeManifest, im.Manifest))
 		spent += time.Since(start)

@@ -43,6 +43,41 @@ func TestParseConfigRefuses(t *testing.T) {
 	}
 }
 
+// TestMayBeConfig: what ParseConfig refuses, and a less strict reader might take
+// for the configuration of an image.
+func TestMayBeConfig(t *testing.T) {
+	for _, tt := range []struct {
+		name, raw string
+		want      bool
+	}{
+		{"a key twice", `{"rootfs": {}, "x": 1, "x": 2}`, true},
+		{"root file system twice", `{"rootfs": {}, "rootfs": {}}`, true},
+		{"other letters", `{"RootFS": {}, "x": 1, "X": 2}`, true},
+		{"an escaped name", `{"\u0072ootfs": {}, "os": []}`, true},
+		{"a field of another type", `{"rootfs": {}, "variant": {}}`, true},
+		{"a root file system of another type", `{"rootfs": []}`, true},
+		{"nested deeply", `{"x": ` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `, "rootfs": {}}`, true},
+		{"nested too deeply to tell", `{"x": ` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, true},
+		{"too large to tell", strings.Repeat("x", image.MaxConfigSize+1), true},
+		{"no root file system", `{"os": [], "config": {}}`, false},
+		{"a root file system further in", `{"os": [], "x": {"rootfs": {}}}`, false},
+		{"a list", `[{"rootfs": {}}]`, false},
+		{"text", "rootfs", false},
+		{"cut", `{"rootfs": {}`, false},
+		{"text after it", `{"rootfs": {}} {}`, false},
+		{"nothing", "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := image.ParseConfig([]byte(tt.raw)); err == nil {
+				t.Error("ParseConfig takes it")
+			}
+			if got := image.MayBeConfig([]byte(tt.raw)); got != tt.want {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(`{"os": "linux", "rootfs": {"diff_ids": ["` + aDigest + `"]}, "config": {"ExposedPorts": {"80/tcp": {}}, "Healthcheck": {"Test": ["NONE"]}}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {

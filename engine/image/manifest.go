@@ -103,8 +103,8 @@ func (m *Manifest) classify(w *wireManifest, contentType string) error {
 			m.MediaType = MediaTypeIndex
 		}
 	}
-	if contentType != "" && w.MediaType != "" && contentType != w.MediaType {
-		return fmt.Errorf("media type %q contradicts content type %q", w.MediaType, contentType)
+	if contentType != "" && contentType != m.MediaType {
+		return fmt.Errorf("content type %q contradicts the document, which is %q", contentType, m.MediaType)
 	}
 	switch m.MediaType {
 	case MediaTypeIndex, MediaTypeDockerList:

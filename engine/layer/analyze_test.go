@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -86,6 +87,46 @@ func TestFormats(t *testing.T) {
 			}
 			if diff := cmp.Diff(append([]string{}, test.gaps...), codes(r.Gaps)); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// oldHeader is the header of an empty file in the oldest tar format: no magic
+// word, a name as it is given, and a checksum that is followed by after.
+func oldHeader(name string, sum func(byte) int, after string) []byte {
+	h := make([]byte, 512)
+	copy(h, name)
+	for at, field := range map[int]string{100: "0000644", 108: "0000000", 116: "0000000", 124: "00000000000", 136: "14000000000", 148: "        "} {
+		copy(h[at:], field)
+	}
+	h[156] = '0'
+	total := 0
+	for _, b := range h {
+		total += sum(b)
+	}
+	copy(h[148:], fmt.Sprintf("%06o\x00%s", total, after))
+	return h
+}
+
+// TestTarThatLooksLikeJSON: the first name in an archive may begin like a JSON
+// document. What a runtime would unpack is an archive all the same.
+func TestTarThatLooksLikeJSON(t *testing.T) {
+	unsigned, signed := func(b byte) int { return int(b) }, func(b byte) int { return int(int8(b)) }
+	for _, test := range []struct {
+		name   string
+		header []byte
+	}{
+		{"plain checksum", oldHeader("{", unsigned, " ")},
+		{"rubbish after the checksum", oldHeader("{", unsigned, "x")},
+		{"checksum of signed bytes", oldHeader("{\xff\xfe", signed, " ")},
+		{"a list", oldHeader("[", unsigned, "x")},
+		{"behind a byte order mark", oldHeader("\xef\xbb\xbf {", signed, "x")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := analyze(t, append(test.header, it.Tar(alpine...)...))
+			if r.Format != "tar" || len(r.Packages) == 0 {
+				t.Errorf("%s with %d packages", r.Format, len(r.Packages))
 			}
 		})
 	}

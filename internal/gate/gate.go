@@ -76,6 +76,7 @@ type Gate struct {
 	reports    *lru.Cache[digest.Digest, *inventory.Report]
 	grants     *expirable.LRU[grant, struct{}]
 	keyed      *lru.Cache[digest.Digest, int] // images whose keys are in the catalog
+	selected   *lru.Cache[string, struct{}]   // selections that are in the catalog
 	spool      *spool.Budget
 }
 
@@ -115,6 +116,7 @@ func New(o Options) (*Gate, error) {
 		reports:   lru.New[digest.Digest](reportCache, reportCost),
 		grants:    expirable.NewLRU[grant, struct{}](maxGrants, nil, o.Config.Grant),
 		keyed:     lru.New[digest.Digest](100_000, one),
+		selected:  lru.New[string](10_000, func(struct{}) int { return 1 }),
 		spool:     &spool.Budget{Dir: spoolDir, Limit: spoolLimit},
 	}
 	for _, u := range o.Upstreams {

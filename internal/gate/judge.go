@@ -181,8 +181,11 @@ func (g *Gate) remember(ctx context.Context, m digest.Digest, found match.Result
 		}
 		g.keyed.Put(m, 1)
 	}
-	if err := g.Catalog.PutSelection(ctx, v.Selection, req); err != nil {
-		return fmt.Errorf("keep selection: %w", err)
+	if _, done := g.selected.Get(v.Selection); !done {
+		if err := g.Catalog.PutSelection(ctx, v.Selection, req); err != nil {
+			return fmt.Errorf("keep selection: %w", err)
+		}
+		g.selected.Put(v.Selection, struct{}{})
 	}
 	old, err := g.Catalog.Get(ctx, m, v.Selection)
 	if err != nil {

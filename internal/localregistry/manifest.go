@@ -109,7 +109,7 @@ func (r *Registry) PutManifest(ctx context.Context, repo, ref, mediaType string,
 	if err != nil {
 		return err
 	}
-	m, err := parse(raw, mediaType)
+	m, err := image.ParseManifest(raw, mediaType)
 	if err != nil {
 		return fmt.Errorf("put manifest %s of %s: %w", ref, repo, err)
 	}
@@ -130,24 +130,6 @@ func (r *Registry) PutManifest(ctx context.Context, repo, ref, mediaType string,
 		}
 	}
 	return nil
-}
-
-// parse reads the manifest. Only bytes are stored, so the bytes must tell the
-// media type: Docker's types have to stand in the document, as Docker's own
-// registry demands, while OCI's follow from the shape.
-func parse(raw []byte, mediaType string) (*image.Manifest, error) {
-	m, err := image.ParseManifest(raw, mediaType)
-	if err != nil {
-		return nil, err
-	}
-	stored, err := image.ParseManifest(raw, "")
-	if err != nil {
-		return nil, err
-	}
-	if stored.MediaType != m.MediaType {
-		return nil, fmt.Errorf("%w: the document does not say its mediaType %q", image.ErrManifestInvalid, m.MediaType)
-	}
-	return m, nil
 }
 
 func (r *Registry) checkReferences(ctx context.Context, repo string, m *image.Manifest) error {
