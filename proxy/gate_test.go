@@ -121,7 +121,7 @@ func TestNoDataRefusesAndSaysSo(t *testing.T) {
 	im := imagetest.Clean()
 	d.push("app", "1", im)
 	got := d.call("GET", "/v2/app/manifests/1", nil)
-	if got.status != 403 || !strings.Contains(got.message(), "no vulnerability data") || !strings.Contains(got.message(), "pratique feeds sync") {
+	if got.status != 403 || !strings.Contains(got.message(), "no vulnerability data") || !strings.Contains(got.message(), "pratique feeds list") {
 		t.Fatalf("HTTP %d %s", got.status, got.body)
 	}
 	gatetest.WriteData(t, d.Dir, 1, gatetest.Advisories())

@@ -36,15 +36,25 @@ type State struct {
 	Ended    time.Time `json:"ended,omitzero"`  // of the last round
 }
 
+// firstRetry is how soon a round that failed is tried again; each further
+// failure doubles it, up to the interval. A machine that starts before its
+// network must not refuse every pull for an hour.
+const firstRetry = 30 * time.Second
+
 // Run syncs until the context ends, and then returns nil: no failure of a
 // source or of the disk ends it.
 func (r *Refresher) Run(ctx context.Context) error {
 	r.set(func(s *State) { s.First = true })
+	retry := firstRetry
 	for {
-		r.round(ctx)
+		pause := r.Config.interval()
+		if r.round(ctx) {
+			retry = firstRetry
+		} else {
+			pause, retry = min(pause, retry), min(2*retry, pause)
+		}
 		// A tenth of jitter keeps many installations from asking at one moment.
-		interval := r.Config.interval()
-		timer := time.NewTimer(interval - interval/20 + rand.N(interval/10))
+		timer := time.NewTimer(pause - pause/20 + rand.N(pause/10))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -61,7 +71,8 @@ func (r *Refresher) State() State {
 	return r.state
 }
 
-func (r *Refresher) round(ctx context.Context) {
+// round syncs once, and reports whether every source answered.
+func (r *Refresher) round(ctx context.Context) bool {
 	r.set(func(s *State) { s.Running, s.Progress = true, Progress{} })
 	started := time.Now()
 	res, err := Sync(ctx, r.DataDir, r.Config, r.Client, func(p Progress) {
@@ -79,6 +90,7 @@ func (r *Refresher) round(ctx context.Context) {
 			s.Error = err.Error()
 		}
 	})
+	return err == nil && !res.Failed()
 }
 
 func (r *Refresher) set(change func(*State)) {

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -97,4 +99,31 @@ sources:
 	if err := dec.Decode(&cfg); err != nil || cfg.Validate() != nil || cfg.Interval != 90*time.Minute || len(cfg.Sources) != 2 {
 		t.Errorf("%+v, %v", cfg, err)
 	}
+}
+
+// TestRefresherTriesAgainSoon: a source that fails is asked again long before
+// the next interval, and less and less often.
+func TestRefresherTriesAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rounds atomic.Int64
+		r := &feeds.Refresher{
+			DataDir: t.TempDir(), Log: slog.New(slog.DiscardHandler), OnChange: func(context.Context, feeds.Result) { rounds.Add(1) },
+			Config: feeds.Config{Interval: time.Hour, Sources: []feeds.Source{{Name: "gone", URL: "file:///no/such/folder"}}},
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		time.Sleep(10 * time.Minute)
+		if n := rounds.Load(); n < 4 || n > 6 { // at 0, 30 s, 1.5 min, 3.5 min, 7.5 min
+			t.Errorf("%d rounds in ten minutes of failure", n)
+		}
+		time.Sleep(12 * time.Hour)
+		if n := rounds.Load(); n > 22 {
+			t.Errorf("%d rounds in half a day of failure", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -27,7 +27,7 @@ func errNoData(syncing string) error {
 	if syncing != "" {
 		return fmt.Errorf("%w yet: the first sync is running (%s)", ErrNoData, syncing)
 	}
-	return fmt.Errorf("%w: no sync has succeeded yet; run `pratique feeds sync` and look at what it says", ErrNoData)
+	return fmt.Errorf("%w: no sync has succeeded yet; `pratique feeds list` says why, and it is tried again soon", ErrNoData)
 }
 
 // request is what the bundle chooses by.
