@@ -133,13 +133,8 @@ func (p *Proxy) mount(ctx context.Context, q request, from, text string) (bool, 
 
 // uploadChunk answers PATCH: the next bytes, of a known length or not.
 func (p *Proxy) uploadChunk(w http.ResponseWriter, r *http.Request, q request) error {
-	u, err := p.uploads.lock(r.Context(), q, p.Now())
+	u, err := p.resume(w, r, q)
 	if err != nil {
-		return err
-	}
-	if err := u.checkRange(r); err != nil {
-		defer u.unlock()
-		u.setRange(w, q)
 		return err
 	}
 	if err := p.stream(r, u); err != nil {
@@ -150,15 +145,25 @@ func (p *Proxy) uploadChunk(w http.ResponseWriter, r *http.Request, q request) e
 	return nil
 }
 
-// finishUpload answers PUT: the last bytes, if any, and the digest.
-func (p *Proxy) finishUpload(w http.ResponseWriter, r *http.Request, q request) error {
+// resume returns the upload that a request goes on with, locked. A client that
+// would go on elsewhere is told where the upload is.
+func (p *Proxy) resume(w http.ResponseWriter, r *http.Request, q request) (*upload, error) {
 	u, err := p.uploads.lock(r.Context(), q, p.Now())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := u.checkRange(r); err != nil {
 		defer u.unlock()
 		u.setRange(w, q)
+		return nil, err
+	}
+	return u, nil
+}
+
+// finishUpload answers PUT: the last bytes, if any, and the digest.
+func (p *Proxy) finishUpload(w http.ResponseWriter, r *http.Request, q request) error {
+	u, err := p.resume(w, r, q)
+	if err != nil {
 		return err
 	}
 	return p.finish(w, r, q, u, r.URL.Query().Get("digest"))
