@@ -327,10 +327,11 @@ func TestDeleteThenWrap(t *testing.T) {
 }
 
 // TestDeletedManifestOpensNoLayer: deleting the refused manifest does not make
-// its layers their uploader's own again.
+// its layers their uploader's own again, also when they were pushed twice.
 func TestDeletedManifestOpensNoLayer(t *testing.T) {
 	d := open(t, gatetest.Options{})
 	bad := imagetest.Vulnerable()
+	d.push("app", "1", bad)
 	d.push("app", "1", bad)
 	bearer := d.pusher("app").Header.Get("Authorization")
 	if got := d.call("DELETE", "/v2/app/manifests/"+bad.Digest().String(), nil, "Authorization", bearer); got.status != 202 {

@@ -152,13 +152,16 @@ func (c *Catalog) ManifestsNaming(ctx context.Context, repo Repository, blob dig
 	return digests(all), err
 }
 
-// Uploaded notes that all bytes of the blob came from the principal.
+// Uploaded notes that all bytes of the blob came from the principal. A blob that
+// a manifest names is nobody's own: nothing but its tombstone is touched then, or
+// deleting the manifest later would open it.
 func (c *Catalog) Uploaded(ctx context.Context, repo Repository, blob digest.Digest, principal string, now time.Time) error {
 	return c.update(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM former WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, blob.String()); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO uploads (upstream, repository, blob, principal, added) VALUES (?, ?, ?, ?, ?)
+		_, err := tx.ExecContext(ctx, `INSERT INTO uploads (upstream, repository, blob, principal, added) SELECT ?1, ?2, ?3, ?4, ?5
+			WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE upstream = ?1 AND repository = ?2 AND blob = ?3)
 			ON CONFLICT (upstream, repository, blob, principal) DO UPDATE SET added = excluded.added`,
 			repo.Upstream, repo.Name, blob.String(), principal, now.Unix())
 		return err
