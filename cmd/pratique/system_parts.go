@@ -102,9 +102,10 @@ func (s *system) openDoors(ctx context.Context, cat *catalog.Catalog, upstreams 
 	open := s.config.Loopback() && s.config.Auth.Anonymous == ""
 	s.proxy = &proxy.Proxy{Gate: s.gate, Upstreams: upstreams, Catalog: cat, Auth: tokens, OpenLoopback: open, Log: log, Now: time.Now}
 	s.registry.Handler = serve.Recorded("registry", log, metrics, nil, s.proxy.Handler())
+	local := auth.Loopback(s.config.API.Listen)
 	pages := &api.API{
 		Gate: s.gate, Catalog: cat, Metrics: metrics, Feeds: func() ([]feeds.Status, error) { return feeds.List(s.config.DataDir) },
-		Version: versionText(), RegistryHost: s.registry.Addr(), OpenLoopback: auth.Loopback(s.config.API.Listen), Writable: auth.Loopback(s.config.API.Listen), Log: log, Now: time.Now,
+		Version: versionText(), RegistryHost: s.registry.Addr(), OpenLoopback: local, Writable: local, Log: log, Now: time.Now,
 	}
 	quiet := map[string]bool{"/healthz": true, "/readyz": true, "/metrics": true, "/health": true}
 	s.api.Handler = serve.Recorded("api", log, metrics, quiet, pages.Handler())

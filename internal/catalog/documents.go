@@ -30,16 +30,6 @@ func (c *Catalog) LayerReport(ctx context.Context, layer digest.Digest, engine i
 	return r, nil
 }
 
-// HasLayerReport reports whether the layer was analysed by this engine.
-func (c *Catalog) HasLayerReport(ctx context.Context, layer digest.Digest, engine int) (bool, error) {
-	var one int
-	err := c.read.QueryRowContext(ctx, `SELECT 1 FROM layers WHERE digest = ? AND engine = ?`, layer.String(), engine).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // PutLayerReport stores a report under its diffID and maps its digest to it. A
 // stream that could not be read to its end has no diffID and shares its report
 // with nobody.

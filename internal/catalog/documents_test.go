@@ -43,9 +43,6 @@ func TestLayerReports(t *testing.T) {
 			if (r != nil) != (tt.want != "") || r != nil && r.Gaps[0].Detail != tt.want {
 				t.Errorf("%+v, want %q", r, tt.want)
 			}
-			if has := must[bool](t)(c.HasLayerReport(ctx, tt.layer, tt.engine)); has != (tt.want != "") {
-				t.Errorf("HasLayerReport = %v", has)
-			}
 		})
 	}
 }

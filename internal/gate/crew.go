@@ -16,7 +16,7 @@ type crew struct {
 }
 
 // run calls main and returns when it and all that was started have ended.
-func (c *crew) run(ctx context.Context, main func(context.Context)) error {
+func (c *crew) run(ctx context.Context, main func(context.Context)) {
 	c.mu.Lock()
 	c.ctx = ctx
 	c.mu.Unlock()
@@ -25,7 +25,6 @@ func (c *crew) run(ctx context.Context, main func(context.Context)) error {
 	c.ctx = nil
 	c.mu.Unlock()
 	c.group.Wait()
-	return nil
 }
 
 // start runs f on its own goroutine with the context of run. It reports false,

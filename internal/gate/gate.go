@@ -75,8 +75,8 @@ type Gate struct {
 	forgetting sync.RWMutex
 	reports    *lru.Cache[digest.Digest, *inventory.Report]
 	grants     *expirable.LRU[grant, struct{}]
-	keyed      *lru.Cache[digest.Digest, int] // images whose keys are in the catalog
-	selected   *lru.Cache[string, struct{}]   // selections that are in the catalog
+	keyed      *lru.Cache[digest.Digest, struct{}] // images whose keys are in the catalog
+	selected   *lru.Cache[string, struct{}]        // selections that are in the catalog
 	spool      *spool.Budget
 }
 
@@ -93,6 +93,7 @@ const (
 	manifestCache  = 8 << 20
 	reportCache    = 24 << 20
 	maxGrants      = 100_000
+	maxKnown       = 100_000 // entries of the caches that are counted, not weighed
 	spoolLimit     = 4 << 30
 )
 
@@ -102,21 +103,20 @@ func New(o Options) (*Gate, error) {
 	if err := os.MkdirAll(spoolDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make spool folder: %w", err)
 	}
-	one := func(int) int { return 1 }
 	g := &Gate{
 		Options: o,
 		images:  newFlights(), layers: newFlights(), judging: newFlights(),
 		tags:      resolver{all: map[tagKey]*tagQueue{}},
 		reading:   map[string]chan struct{}{},
-		subjects:  lru.New[digest.Digest](100_000, func(inventory.Subject) int { return 1 }),
+		subjects:  lru.New[digest.Digest](maxKnown, lru.Each[inventory.Subject]),
 		inventory: lru.New[digest.Digest](inventoryCache, func(im *inventory.Image) int { return 1024 + 512*len(im.Packages) }),
 		manifests: lru.New[digest.Digest](manifestCache, func(m *image.Manifest) int { return 1024 + 3*len(m.Raw) }),
-		members:   lru.New[member](100_000, func(struct{}) int { return 1 }),
-		bindings:  lru.New[binding](100_000, func(digest.Digest) int { return 1 }),
+		members:   lru.New[member](maxKnown, lru.Each[struct{}]),
+		bindings:  lru.New[binding](maxKnown, lru.Each[digest.Digest]),
 		reports:   lru.New[digest.Digest](reportCache, reportCost),
 		grants:    expirable.NewLRU[grant, struct{}](maxGrants, nil, o.Config.Grant),
-		keyed:     lru.New[digest.Digest](100_000, one),
-		selected:  lru.New[string](10_000, func(struct{}) int { return 1 }),
+		keyed:     lru.New[digest.Digest](maxKnown, lru.Each[struct{}]),
+		selected:  lru.New[string](10_000, lru.Each[struct{}]),
 		spool:     &spool.Budget{Dir: spoolDir, Limit: spoolLimit},
 	}
 	for _, u := range o.Upstreams {
@@ -143,13 +143,15 @@ func reportCost(r *inventory.Report) int {
 // Run owns all work that outlives a request: analyses, renewal, following other
 // processes. It ends when ctx ends and all work has stopped.
 func (g *Gate) Run(ctx context.Context) error {
-	return g.crew.run(ctx, func(ctx context.Context) {
+	g.crew.run(ctx, func(ctx context.Context) {
 		if g.Verdicts.Shared != nil {
 			g.crew.start(func(ctx context.Context) { g.Verdicts.Shared.Follow(ctx, g.Verdicts.Memory.Forget) })
 			g.publish(ctx)
 		}
+		g.crew.start(g.renewEngine) // may read many layers: data must not wait for it
 		g.renewLoop(ctx)
 	})
+	return nil
 }
 
 // Ready says why the gate cannot answer yet, or nil.

@@ -179,7 +179,7 @@ func (g *Gate) remember(ctx context.Context, m digest.Digest, found match.Result
 		if err := g.Catalog.PutKeys(ctx, m, renewalKeys(found.Keys)); err != nil {
 			return fmt.Errorf("keep keys of %s: %w", m, err)
 		}
-		g.keyed.Put(m, 1)
+		g.keyed.Put(m, struct{}{})
 	}
 	if _, done := g.selected.Get(v.Selection); !done {
 		if err := g.Catalog.PutSelection(ctx, v.Selection, req); err != nil {

@@ -21,11 +21,9 @@ const (
 	outdatedBatch  = 100
 )
 
-// renewLoop keeps verdicts up to date with the data and with the engine, until
-// ctx ends. An old verdict stays in force until its successor is there. A round
+// renewLoop keeps verdicts up to date with the data, until ctx ends. An old verdict stays in force until its successor is there. A round
 // that failed is made good by the next: what counts is the state, not the news.
 func (g *Gate) renewLoop(ctx context.Context) {
-	g.renewEngine(ctx)
 	tick := time.NewTicker(reloadInterval)
 	defer tick.Stop()
 	for {

@@ -34,6 +34,9 @@ func New[K comparable, V any](limit int, cost func(V) int) *Cache[K, V] {
 	return c
 }
 
+// Each weighs every value the same, for a cache that is bounded by their number.
+func Each[V any](V) int { return 1 }
+
 // Get returns the value and makes it the most recently used one.
 func (c *Cache[K, V]) Get(k K) (V, bool) {
 	c.mu.Lock()
