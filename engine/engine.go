@@ -12,8 +12,6 @@ import (
 	"io"
 	"slices"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
 )
@@ -90,7 +88,7 @@ func readBlob(ctx context.Context, d image.Descriptor, src Source) ([]byte, erro
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
-	if int64(len(raw)) != d.Size || digest.FromBytes(raw) != d.Digest {
+	if int64(len(raw)) != d.Size || d.Digest.Algorithm().FromBytes(raw) != d.Digest {
 		return nil, image.ErrDigestInvalid
 	}
 	return raw, nil

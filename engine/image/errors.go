@@ -22,6 +22,8 @@ var (
 	ErrUnsupported     = errors.New("operation not supported by the registry")
 	// ErrReferenceMissing: a manifest names a blob or manifest that is not there.
 	ErrReferenceMissing = errors.New("manifest names content that the registry does not have")
+	// ErrQuotaExceeded: the repository may not hold more bytes.
+	ErrQuotaExceeded = errors.New("repository is full")
 )
 
 // UpstreamError is what a remote registry answered when it was none of the
@@ -32,7 +34,10 @@ type UpstreamError struct {
 	Code       string        // OCI error code, if any
 	Message    string        // the registry's words, cut to a sane length
 	RetryAfter time.Duration // from Retry-After; 0 when not given
-	Err        error         // transport error when Status is 0
+	// RateLimit are the answer's headers about rate limits (ratelimit-limit,
+	// ratelimit-remaining, ...), for the client.
+	RateLimit map[string]string
+	Err       error // transport error when Status is 0
 }
 
 // Error names the registry and what it said.

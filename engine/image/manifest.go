@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -22,7 +23,8 @@ var ErrManifestInvalid = errors.New("manifest invalid")
 // is served; nothing is ever encoded anew.
 type Manifest struct {
 	Raw       []byte
-	Digest    digest.Digest // sha256 of Raw
+	Digest    digest.Digest // sha256 of Raw, however the manifest was asked for
+	SHA512    digest.Digest // of the same bytes: some ask for it, and some rules name it
 	MediaType string        // the manifest's own field, else by shape
 	// Index is true for an image index or manifest list.
 	Index        bool
@@ -65,7 +67,7 @@ func ParseManifest(raw []byte, contentType string) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: %w", ErrManifestInvalid, err)
 	}
 	m := &Manifest{
-		Raw: raw, Digest: digest.FromBytes(raw), ArtifactType: w.ArtifactType,
+		Raw: raw, Digest: digest.FromBytes(raw), SHA512: digest.SHA512.FromBytes(raw), ArtifactType: w.ArtifactType,
 		Layers: w.Layers, Manifests: w.Manifests, Subject: w.Subject, Annotations: w.Annotations,
 	}
 	if w.Config != nil {
@@ -148,16 +150,13 @@ func (m *Manifest) Descriptors() []Descriptor {
 // Validate checks that the descriptor can be followed: a supported digest, a
 // size that is not negative, and inline data that is what the digest says.
 func (d Descriptor) Validate() error {
-	if err := d.Digest.Validate(); err != nil {
-		return fmt.Errorf("digest %q: %w", d.Digest, err)
-	}
-	if d.Digest.Algorithm() != digest.SHA256 {
-		return fmt.Errorf("digest %s: only sha256 is supported", d.Digest)
+	if err := SupportedDigest(d.Digest); err != nil {
+		return err
 	}
 	if d.Size < 0 {
 		return fmt.Errorf("descriptor %s: negative size", d.Digest)
 	}
-	if d.Data != nil && (int64(len(d.Data)) != d.Size || digest.FromBytes(d.Data) != d.Digest) {
+	if d.Data != nil && (int64(len(d.Data)) != d.Size || d.Digest.Algorithm().FromBytes(d.Data) != d.Digest) {
 		return fmt.Errorf("descriptor %s: inline data is not what the digest says", d.Digest)
 	}
 	return nil
@@ -170,12 +169,16 @@ func (m *Manifest) HasData() bool {
 			return true
 		}
 	}
-	return false
+	return m.Subject != nil && m.Subject.Data != nil
 }
 
 // checkJSON refuses what JSON readers disagree about: keys that appear twice in
-// one object (Go's reader folds case, others do not), and text after the end.
+// one object (Go's reader folds case, others do not), bytes that are no UTF-8, and
+// text after the end.
 func checkJSON(raw []byte) error {
+	if !utf8.Valid(raw) {
+		return errors.New("not UTF-8")
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	if err := checkValue(dec, 0); err != nil {

@@ -115,7 +115,8 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"a digest that is none", document(`"config": ` + descriptor("", "sha256:../x", "")), "", "digest"},
 		{"no digest", document(`"config": {}`), "", "digest"},
 		{"a short digest", document(`"config": ` + descriptor("", "sha256:abc", "")), "", "digest"},
-		{"another algorithm", document(`"config": ` + descriptor("", "sha512:"+strings.Repeat("a", 128), "")), "", "sha512:aaa"},
+		{"another algorithm", document(`"config": ` + descriptor("", "sha384:"+strings.Repeat("a", 96), "")), "", "sha384:aaa"},
+		{"inline data of another sha512", document(`"config": ` + descriptor("", digest.SHA512.FromString("a").String(), `, "data": "Yg=="`)), "", "not what the digest says"},
 		{"a negative size", document(`"config": {"digest": "` + aDigest + `", "size": -1}`), "", "negative size"},
 		{"inline data of another digest", document(`"config": ` + descriptor("", aDigest, `, "data": "Yg=="`)), "", "not what the digest says"},
 		{"inline data of another size", document(`"config": ` + descriptor("", aDigest, `, "data": ""`)), "", "not what the digest says"},
@@ -163,6 +164,7 @@ func FuzzParseManifest(f *testing.F) {
 	f.Add([]byte(document(config, layers)), "")
 	f.Add([]byte(document(children)), image.MediaTypeIndex)
 	f.Add([]byte(document(`"config": `+descriptor("", aDigest, `, "data": "YQ=="`))), "")
+	f.Add([]byte(document(`"config": `+descriptor("", digest.SHA512.FromString("a").String(), `, "data": "YQ=="`))), "")
 	f.Fuzz(func(t *testing.T, raw []byte, contentType string) {
 		m, err := image.ParseManifest(raw, contentType)
 		if err != nil {

@@ -47,11 +47,10 @@ type Reference struct {
 func ParseReference(s string) (Reference, error) {
 	rest, r := s, Reference{}
 	if name, dg, ok := strings.Cut(rest, "@"); ok {
-		d, err := digest.Parse(dg)
-		if err != nil {
+		r.Digest, rest = digest.Digest(dg), name
+		if err := SupportedDigest(r.Digest); err != nil {
 			return Reference{}, fmt.Errorf("%w %q: %w", ErrInvalidReference, s, err)
 		}
-		r.Digest, rest = d, name
 	}
 	if host, path, ok := strings.Cut(rest, "/"); ok && IsHost(host) {
 		r.Registry, rest = host, path

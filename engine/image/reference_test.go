@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/pratique/pratique/engine/image"
 )
 
@@ -27,6 +29,7 @@ func TestParseReference(t *testing.T) {
 		{"this machine, by address", "127.0.0.1:5000/docker.io/nginx:1", "127.0.0.1:5000/docker.io/nginx:1"},
 		{"IPv6", "[::1]:5000/app", "[::1]:5000/app:latest"},
 		{"a digest", "nginx@" + aDigest, "docker.io/library/nginx@" + aDigest},
+		{"a digest of sha512", "nginx@" + digest.SHA512.FromString("a").String(), "docker.io/library/nginx@" + digest.SHA512.FromString("a").String()},
 		{"tag and digest", "quay.io/app:1@" + aDigest, "quay.io/app:1@" + aDigest},
 		{"no registry, many segments", "a/b/c/d", "docker.io/a/b/c/d:latest"},
 
@@ -37,6 +40,7 @@ func TestParseReference(t *testing.T) {
 		{"a tag that is too long", "nginx:" + strings.Repeat("1", 129), ""},
 		{"an empty digest", "nginx@", ""},
 		{"a short digest", "nginx@sha256:abc", ""},
+		{"a digest of sha384", "nginx@" + digest.SHA384.FromString("a").String(), ""},
 		{"two digests", "nginx@" + aDigest + "@" + aDigest, ""},
 		{"an address", "https://quay.io/app", ""},
 		{"a registry alone", "quay.io/", ""},

@@ -120,6 +120,33 @@ var schema = []string{
 	`CREATE TABLE bundles (id TEXT PRIMARY KEY, name TEXT NOT NULL, raw BLOB NOT NULL, updated INTEGER NOT NULL) WITHOUT ROWID`,
 	`CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID`,
 	`CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, doc BLOB NOT NULL)`,
+	// Other digests of content whose sha256 is known. Every other table names
+	// content by its sha256 as soon as this one has it.
+	`CREATE TABLE aliases (alias TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID`,
+	`CREATE INDEX aliases_by_digest ON aliases (digest)`,
+	// Tags that wait for their image to be allowed.
+	`CREATE TABLE holds (upstream TEXT, repository TEXT, tag TEXT, manifest TEXT NOT NULL, principal TEXT NOT NULL, added INTEGER NOT NULL, reason TEXT NOT NULL,
+		PRIMARY KEY (upstream, repository, tag)) WITHOUT ROWID`,
+	`CREATE TABLE passes (id TEXT PRIMARY KEY, principal TEXT NOT NULL, upstream TEXT NOT NULL, repository TEXT NOT NULL, reason TEXT NOT NULL,
+		granted_by TEXT NOT NULL, granted INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID`,
+	`CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, principal TEXT NOT NULL, repository TEXT NOT NULL, doc BLOB NOT NULL)`,
+	`CREATE INDEX audit_by_time ON audit (at)`,
+	// When a layer was analysed, in seconds: a report that nothing names yet may
+	// belong to a push that is under way.
+	`ALTER TABLE layers ADD COLUMN added INTEGER NOT NULL DEFAULT 0`,
+	// Tags that were pushed with another digest of the manifest than its sha256.
+	`CREATE TABLE names (upstream TEXT, repository TEXT, tag TEXT, manifest TEXT NOT NULL, named TEXT NOT NULL, PRIMARY KEY (upstream, repository, tag)) WITHOUT ROWID`,
+	// What is named by sha512 is little, and looked for with every new manifest.
+	`CREATE INDEX blobs_sha512 ON blobs (blob) WHERE blob >= 'sha512:'`,
+	`CREATE INDEX referrers_sha512 ON referrers (subject) WHERE subject >= 'sha512:'`,
+	`CREATE INDEX uploads_sha512 ON uploads (blob) WHERE blob >= 'sha512:'`,
+	`CREATE INDEX former_sha512 ON former (blob) WHERE blob >= 'sha512:'`,
+	// Whoever uploaded or mounted a blob has shown that it may have the bytes; a
+	// row with proof 1 says that alone, and opens nothing.
+	`ALTER TABLE uploads ADD COLUMN proof INTEGER NOT NULL DEFAULT 0`,
+	// Manifests that no repository has any more, and since when.
+	`CREATE TABLE orphans (manifest TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID`,
+	`INSERT INTO orphans (manifest, since) SELECT digest, 0 FROM manifests WHERE digest NOT IN (SELECT manifest FROM members)`,
 }
 
 func (c *Catalog) migrate(ctx context.Context) error {

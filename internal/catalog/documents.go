@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -33,7 +34,7 @@ func (c *Catalog) LayerReport(ctx context.Context, layer digest.Digest, engine i
 // PutLayerReport stores a report under its diffID and maps its digest to it. A
 // stream that could not be read to its end has no diffID and shares its report
 // with nobody.
-func (c *Catalog) PutLayerReport(ctx context.Context, r *inventory.Report) error {
+func (c *Catalog) PutLayerReport(ctx context.Context, r *inventory.Report, now time.Time) error {
 	doc, err := c.encode(r)
 	if err != nil {
 		return fmt.Errorf("store report of layer %s: %w", r.Digest, err)
@@ -46,7 +47,8 @@ func (c *Catalog) PutLayerReport(ctx context.Context, r *inventory.Report) error
 		if _, err := tx.ExecContext(ctx, `INSERT INTO reports (id, engine, doc) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, id, r.Engine, doc); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO layers (digest, engine, report) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, r.Digest.String(), r.Engine, id)
+		_, err := tx.ExecContext(ctx, `INSERT INTO layers (digest, engine, report, added) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			r.Digest.String(), r.Engine, id, now.Unix())
 		return err
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
@@ -22,7 +23,7 @@ func TestLayerReports(t *testing.T) {
 		report(gz, "sha256:layer", 1, "first"), report(zst, "sha256:layer", 1, "second"), report(gz, "sha256:layer", 2, "by a newer engine"),
 		report(bad, "", 1, "bad"), report(worse, "", 1, "worse"), report(worse, "", 1, "again"),
 	} {
-		check(t, c.PutLayerReport(ctx, r))
+		check(t, c.PutLayerReport(ctx, r, time.Unix(1, 0)))
 	}
 	for _, tt := range []struct {
 		name   string

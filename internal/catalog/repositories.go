@@ -29,8 +29,15 @@ func (c *Catalog) Record(ctx context.Context, repo Repository, m *image.Manifest
 		if _, err := tx.ExecContext(ctx, `INSERT INTO manifests (digest, media_type, raw) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, d, m.MediaType, m.Raw); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO members (upstream, repository, manifest, principal, added) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		if _, err := tx.ExecContext(ctx, `INSERT INTO members (upstream, repository, manifest, principal, added) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (upstream, repository, manifest) DO UPDATE SET added = excluded.added`,
 			repo.Upstream, repo.Name, d, principal, now.Unix()); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM orphans WHERE manifest = ?`, d); err != nil {
+			return err
+		}
+		if err := putAlias(ctx, tx, m.SHA512, m.Digest); err != nil {
 			return err
 		}
 		if err := recordDescriptors(ctx, tx, repo, m); err != nil {
@@ -49,19 +56,27 @@ func (c *Catalog) Record(ctx context.Context, repo Repository, m *image.Manifest
 
 func recordDescriptors(ctx context.Context, tx *sql.Tx, repo Repository, m *image.Manifest) error {
 	for _, desc := range m.Descriptors() {
-		if err := recordDescriptor(ctx, tx, repo, m, desc.Digest.String()); err != nil {
+		d, err := canonical(ctx, tx, desc.Digest)
+		if err == nil {
+			err = recordDescriptor(ctx, tx, repo, m, d.String())
+		}
+		if err != nil {
 			return err
 		}
 	}
 	if m.Subject == nil {
 		return nil
 	}
+	subject, err := canonical(ctx, tx, m.Subject.Digest)
+	if err != nil {
+		return err
+	}
 	doc, err := json.Marshal(referrer(m))
 	if err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO referrers (upstream, repository, subject, manifest, descriptor) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		repo.Upstream, repo.Name, m.Subject.Digest.String(), m.Digest.String(), doc)
+		repo.Upstream, repo.Name, subject.String(), m.Digest.String(), doc)
 	return err
 }
 
@@ -77,7 +92,7 @@ func recordDescriptor(ctx context.Context, tx *sql.Tx, repo Repository, m *image
 		repo.Upstream, repo.Name, d, m.Digest.String()); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, d)
+	_, err := tx.ExecContext(ctx, `UPDATE uploads SET proof = 1 WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, d)
 	return err
 }
 
@@ -97,11 +112,23 @@ func bindTag(ctx context.Context, tx *sql.Tx, repo Repository, tag string, d dig
 	return err
 }
 
-// BindTag notes what a tag stands for, if the repository has the manifest.
-func (c *Catalog) BindTag(ctx context.Context, repo Repository, tag string, d digest.Digest) (bound bool, err error) {
+// BoundTo returns what a tag is known to stand for, or "".
+func (c *Catalog) BoundTo(ctx context.Context, repo Repository, tag string) (digest.Digest, error) {
+	var d digest.Digest
+	err := c.read.QueryRowContext(ctx, `SELECT manifest FROM tags WHERE upstream = ? AND repository = ? AND tag = ?`, repo.Upstream, repo.Name, tag).Scan(&d)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return d, err
+}
+
+// BindTag notes what a tag stands for, if the repository has the manifest and the
+// tag still stands for what it stood for before ("": nothing).
+func (c *Catalog) BindTag(ctx context.Context, repo Repository, tag string, d, before digest.Digest) (bound bool, err error) {
 	res, err := c.write.ExecContext(ctx, `INSERT INTO tags (upstream, repository, tag, manifest)
-		SELECT upstream, repository, ?, manifest FROM members WHERE upstream = ? AND repository = ? AND manifest = ?
-		ON CONFLICT (upstream, repository, tag) DO UPDATE SET manifest = excluded.manifest`, tag, repo.Upstream, repo.Name, d.String())
+		SELECT upstream, repository, ?1, manifest FROM members WHERE upstream = ?2 AND repository = ?3 AND manifest = ?4
+			AND (?5 = '' OR EXISTS (SELECT 1 FROM tags WHERE upstream = ?2 AND repository = ?3 AND tag = ?1))
+		ON CONFLICT (upstream, repository, tag) DO UPDATE SET manifest = excluded.manifest WHERE tags.manifest = ?5`, tag, repo.Upstream, repo.Name, d.String(), before.String())
 	if err != nil {
 		return false, fmt.Errorf("bind tag %s: %w", tag, err)
 	}
@@ -152,45 +179,6 @@ func (c *Catalog) ManifestsNaming(ctx context.Context, repo Repository, blob dig
 	return digests(all), err
 }
 
-// Uploaded notes that all bytes of the blob came from the principal. A blob that
-// a manifest names is nobody's own: nothing but its tombstone is touched then, or
-// deleting the manifest later would open it.
-func (c *Catalog) Uploaded(ctx context.Context, repo Repository, blob digest.Digest, principal string, now time.Time) error {
-	return c.update(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM former WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, blob.String()); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO uploads (upstream, repository, blob, principal, added) SELECT ?1, ?2, ?3, ?4, ?5
-			WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE upstream = ?1 AND repository = ?2 AND blob = ?3)
-			ON CONFLICT (upstream, repository, blob, principal) DO UPDATE SET added = excluded.added`,
-			repo.Upstream, repo.Name, blob.String(), principal, now.Unix())
-		return err
-	})
-}
-
-// WasOfImage reports whether the blob belonged to an image that the repository
-// no longer has, and nobody has uploaded it since.
-func (c *Catalog) WasOfImage(ctx context.Context, repo Repository, blob digest.Digest) (bool, error) {
-	var one int
-	err := c.read.QueryRowContext(ctx, `SELECT 1 FROM former WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, blob.String()).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// UploadedBy reports whether the principal uploaded the blob to the repository
-// after the given time.
-func (c *Catalog) UploadedBy(ctx context.Context, repo Repository, blob digest.Digest, principal string, after time.Time) (bool, error) {
-	var one int
-	err := c.read.QueryRowContext(ctx, `SELECT 1 FROM uploads WHERE upstream = ? AND repository = ? AND blob = ? AND principal = ? AND added > ?`,
-		repo.Upstream, repo.Name, blob.String(), principal, after.Unix()).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // Referrers returns the manifests of the repository that name the subject, in
 // the order of their digests.
 func (c *Catalog) Referrers(ctx context.Context, repo Repository, subject digest.Digest) ([]image.Descriptor, error) {
@@ -208,14 +196,31 @@ func (c *Catalog) Referrers(ctx context.Context, repo Repository, subject digest
 	return all, nil
 }
 
-// ForgetTag notes that the tag is gone.
+// ForgetTag notes that the tag is gone, and does not wait for any image.
 func (c *Catalog) ForgetTag(ctx context.Context, repo Repository, tag string) error {
-	return c.exec(ctx, `DELETE FROM tags WHERE upstream = ? AND repository = ? AND tag = ?`, repo.Upstream, repo.Name, tag)
+	return c.update(ctx, func(tx *sql.Tx) error {
+		for _, statement := range []string{
+			`DELETE FROM tags WHERE upstream = ? AND repository = ? AND tag = ?`, `DELETE FROM holds WHERE upstream = ? AND repository = ? AND tag = ?`,
+			`DELETE FROM names WHERE upstream = ? AND repository = ? AND tag = ?`,
+		} {
+			if _, err := tx.ExecContext(ctx, statement, repo.Upstream, repo.Name, tag); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// TagsNaming returns the tags of the repository that stand for the manifest
+// itself, or wait for it, in lexical order.
+func (c *Catalog) TagsNaming(ctx context.Context, repo Repository, d digest.Digest) ([]string, error) {
+	return c.texts(ctx, `SELECT tag FROM tags WHERE upstream = ?1 AND repository = ?2 AND manifest = ?3
+		UNION SELECT tag FROM holds WHERE upstream = ?1 AND repository = ?2 AND manifest = ?3 ORDER BY tag`, repo.Upstream, repo.Name, d.String())
 }
 
 // ForgetManifest notes that the repository no longer has the manifest, and
 // returns the tags that went with it.
-func (c *Catalog) ForgetManifest(ctx context.Context, repo Repository, d digest.Digest) (tags []string, err error) {
+func (c *Catalog) ForgetManifest(ctx context.Context, repo Repository, d digest.Digest, now time.Time) (tags []string, err error) {
 	tags, err = c.texts(ctx, `SELECT tag FROM tags WHERE upstream = ? AND repository = ? AND manifest = ?`, repo.Upstream, repo.Name, d.String())
 	if err != nil {
 		return nil, err
@@ -228,11 +233,15 @@ func (c *Catalog) ForgetManifest(ctx context.Context, repo Repository, d digest.
 			`DELETE FROM blobs WHERE upstream = ? AND repository = ? AND manifest = ?`,
 			`DELETE FROM tags WHERE upstream = ? AND repository = ? AND manifest = ?`,
 			`DELETE FROM referrers WHERE upstream = ? AND repository = ? AND manifest = ?`,
+			`DELETE FROM holds WHERE upstream = ? AND repository = ? AND manifest = ?`,
+			`DELETE FROM names WHERE upstream = ? AND repository = ? AND manifest = ?`,
 		} {
 			if _, err := tx.ExecContext(ctx, statement, repo.Upstream, repo.Name, d.String()); err != nil {
 				return err
 			}
 		}
-		return nil
+		_, err := tx.ExecContext(ctx, `INSERT INTO orphans (manifest, since) SELECT digest, ?2 FROM manifests WHERE digest = ?1
+			AND NOT EXISTS (SELECT 1 FROM members WHERE manifest = ?1) ON CONFLICT DO NOTHING`, d.String(), now.Unix())
+		return err
 	})
 }

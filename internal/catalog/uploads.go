@@ -1,0 +1,96 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Uploaded notes that all bytes of the blob came from the principal, who may read
+// them back until a manifest names the blob. One that a manifest names already is
+// nobody's own, or deleting the manifest later would open it: then the upload is
+// a proof, and no right.
+func (c *Catalog) Uploaded(ctx context.Context, repo Repository, blob digest.Digest, principal string, now time.Time) error {
+	return c.update(ctx, func(tx *sql.Tx) error {
+		if err := reopen(ctx, tx, repo, blob); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO uploads (upstream, repository, blob, principal, added, proof) SELECT ?1, ?2, ?3, ?4, ?5,
+			EXISTS (SELECT 1 FROM blobs WHERE upstream = ?1 AND repository = ?2 AND blob = ?3)
+			ON CONFLICT (upstream, repository, blob, principal) DO UPDATE SET added = excluded.added, proof = excluded.proof`,
+			repo.Upstream, repo.Name, blob.String(), principal, now.Unix())
+		return err
+	})
+}
+
+// Mounted notes that the principal could read the blob where it was mounted from.
+// It gives no right to read it here.
+func (c *Catalog) Mounted(ctx context.Context, repo Repository, blob digest.Digest, principal string, now time.Time) error {
+	return c.update(ctx, func(tx *sql.Tx) error {
+		if err := reopen(ctx, tx, repo, blob); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO uploads (upstream, repository, blob, principal, added, proof) VALUES (?, ?, ?, ?, ?, 1)
+			ON CONFLICT (upstream, repository, blob, principal) DO UPDATE SET added = excluded.added`, repo.Upstream, repo.Name, blob.String(), principal, now.Unix())
+		return err
+	})
+}
+
+// reopen lets artifacts open a blob again.
+func reopen(ctx context.Context, tx *sql.Tx, repo Repository, blob digest.Digest) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM former WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, blob.String())
+	return err
+}
+
+// UploadedBy reports whether the principal uploaded the blob after the given
+// time, and no manifest has named it since.
+func (c *Catalog) UploadedBy(ctx context.Context, repo Repository, blob digest.Digest, principal string, after time.Time) (bool, error) {
+	return c.uploaded(ctx, repo, blob, principal, after, `AND proof = 0`)
+}
+
+// Proven reports whether the principal has shown after the given time that it may
+// have the bytes of the blob, by an upload or a mount.
+func (c *Catalog) Proven(ctx context.Context, repo Repository, blob digest.Digest, principal string, after time.Time) (bool, error) {
+	return c.uploaded(ctx, repo, blob, principal, after, ``)
+}
+
+func (c *Catalog) uploaded(ctx context.Context, repo Repository, blob digest.Digest, principal string, after time.Time, and string) (bool, error) {
+	return c.exists(ctx, `SELECT 1 FROM uploads WHERE upstream = ? AND repository = ? AND blob = ? AND principal = ? AND added > ? `+and,
+		repo.Upstream, repo.Name, blob.String(), principal, after.Unix())
+}
+
+// Closed reports whether artifacts do not open the blob: it belonged to an image
+// that the repository no longer has, or somebody named it in a manifest who had
+// not shown to have the bytes.
+func (c *Catalog) Closed(ctx context.Context, repo Repository, blob digest.Digest) (bool, error) {
+	return c.exists(ctx, `SELECT 1 FROM former WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, blob.String())
+}
+
+// CloseBlobs lets artifacts not open the blobs, until somebody uploads or mounts
+// them.
+func (c *Catalog) CloseBlobs(ctx context.Context, repo Repository, blobs []digest.Digest) error {
+	if len(blobs) == 0 {
+		return nil
+	}
+	return c.update(ctx, func(tx *sql.Tx) error {
+		for _, blob := range blobs {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO former (upstream, repository, blob) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, repo.Upstream, repo.Name, blob.String()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// exists reports whether a query finds a row.
+func (c *Catalog) exists(ctx context.Context, query string, args ...any) (bool, error) {
+	var one int
+	err := c.read.QueryRowContext(ctx, query, args...).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
