@@ -1,196 +1,239 @@
-// Package auth says who a registry client is and what it may do: the token
-// service of the distribution protocol and the check of its tokens.
+// Package auth says who a client is and what it may do: users and robots of a
+// file, rules, the token service of the distribution protocol and the check of
+// its tokens.
 //
-// It knows no repository's content and no policy. Start with Service.
+// It knows no repository's content and no policy, and writes no secret to a
+// log, an error or an address. Start with Service.
 package auth
 
 import (
+	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
+	"log/slog"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
 
-// Actions of the distribution protocol.
+// Actions that rules speak of. Push includes pull; nothing includes delete,
+// admin or break-glass.
 const (
-	Pull   = "pull"
-	Push   = "push"
-	Delete = "delete"
+	Pull       = "pull"
+	Push       = "push"
+	Delete     = "delete"
+	Admin      = "admin"
+	BreakGlass = "break-glass"
 )
 
-// Levels that configuration can grant to everybody.
-const (
-	None = "none"
-)
+// None is the level that grants everybody nothing.
+const None = "none"
 
 // Anonymous is the name of a client that did not say who it is.
 const Anonymous = "anonymous"
 
-// Config says who may use the registry. Users come with a later version: what
-// can be chosen is what everybody may do.
-type Config struct {
-	// Anonymous is what a client without credentials may do: none, pull, or
-	// push (pull, push and delete). Default: push while registry and API listen
-	// on loopback alone; none otherwise, and then serve refuses to start, since
-	// nobody could use it.
-	Anonymous string `yaml:"anonymous"`
-	// Token configures the token service.
-	Token TokenConfig `yaml:"token"`
+// watchInterval is how often Run looks at the users file.
+const watchInterval = 2 * time.Second
+
+// Service knows who may do what, grants tokens and checks them. It is safe for
+// concurrent use.
+type Service struct {
+	// Resolve gives the canonical names that a name as the client typed it may
+	// stand for: a mirror's name can lead to several upstreams. A token carries
+	// an action that is allowed for any of them; what counts in the end is
+	// Caller.Can with the one that was meant. Default: the typed name itself.
+	Resolve func(typed string) []string
+	Log     *slog.Logger
+	Now     func() time.Time
+
+	key      []byte // signs tokens
+	ttl      time.Duration
+	loopback bool
+	logins   *logins
+
+	mu    sync.Mutex            // held while state is replaced
+	state atomic.Pointer[state] // what is in force
 }
 
-// TokenConfig configures the token service.
-type TokenConfig struct {
-	// KeyFile holds the key that signs tokens, at least 32 bytes. Empty: a new
-	// key at every start, so that tokens end with the process.
-	KeyFile string `yaml:"key_file"`
-	// TTL is how long a token is good. Default 5m.
-	TTL time.Duration `yaml:"ttl"`
+// state is the configuration in force and the users that it speaks of. It is
+// never changed, only replaced.
+type state struct {
+	config Config
+	rules  rules
+	file   fileStamp // of the users file as it was last looked at
+	people *directory
 }
 
-// Validate checks the configuration; loopback tells whether registry and API
-// listen on loopback alone.
-func (c Config) Validate(loopback bool) error {
-	switch c.Anonymous {
-	case "", None, Pull, Push:
-	default:
-		return fmt.Errorf("auth.anonymous: %q is none of none, pull, push", c.Anonymous)
+// New makes the service.
+func New(c Config, loopback bool) (*Service, error) {
+	s := &Service{
+		Resolve: func(typed string) []string { return []string{typed} }, Log: slog.Default(), Now: time.Now,
+		ttl: c.Token.TTL, loopback: loopback, logins: newLogins(),
 	}
-	if c.Level(loopback) == None {
-		return errors.New("auth.anonymous: nobody could use the registry: it listens on an address that is not loopback, " +
-			"and this version knows no users. Set auth.anonymous to pull or push in so many words if everybody who can reach it may use it, or listen on 127.0.0.1")
+	if s.ttl == 0 {
+		s.ttl = 5 * time.Minute
 	}
-	if c.Token.TTL < 0 || (c.Token.TTL > 0 && c.Token.TTL < time.Minute) {
-		return errors.New("auth.token.ttl: at least 1m")
+	if err := s.readKey(c.Token.KeyFile); err != nil {
+		return nil, err
+	}
+	next, err := s.load(c)
+	if err != nil {
+		return nil, err
+	}
+	s.state.Store(next)
+	return s, nil
+}
+
+func (s *Service) readKey(file string) (err error) {
+	if file == "" {
+		s.key = make([]byte, 32)
+		rand.Read(s.key)
+		return nil
+	}
+	if s.key, err = os.ReadFile(file); err != nil {
+		return fmt.Errorf("auth.token.key_file: %w", err)
+	}
+	if len(s.key) < 32 {
+		return fmt.Errorf("auth.token.key_file: %d bytes are too few, at least 32", len(s.key))
 	}
 	return nil
 }
 
-// Level returns what everybody may do.
-func (c Config) Level(loopback bool) string {
-	switch {
-	case c.Anonymous != "":
-		return c.Anonymous
-	case loopback:
-		return Push
+// load reads what a configuration speaks of.
+func (s *Service) load(c Config) (*state, error) {
+	next := &state{config: c, rules: newRules(c, s.loopback), people: newDirectory(Users{})}
+	if c.UsersFile == "" {
+		return next, nil
 	}
-	return None
-}
-
-// Service grants and checks tokens. It is safe for concurrent use.
-type Service struct {
-	key   []byte
-	ttl   time.Duration
-	level string
-}
-
-const audience = "pratique"
-
-// New makes the service.
-func New(c Config, loopback bool) (*Service, error) {
-	s := &Service{ttl: c.Token.TTL, level: c.Level(loopback)}
-	if s.ttl == 0 {
-		s.ttl = 5 * time.Minute
+	next.file = stampOf(c.UsersFile) // before reading: a later change is seen
+	users, err := ReadUsers(c.UsersFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("auth.users_file: %w (`pratique auth user add NAME` makes it)", err)
 	}
-	if c.Token.KeyFile == "" {
-		s.key = make([]byte, 32)
-		rand.Read(s.key)
-		return s, nil
-	}
-	key, err := os.ReadFile(c.Token.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("auth.token.key_file: %w", err)
+		return nil, fmt.Errorf("auth.users_file: %w", err)
 	}
-	if len(key) < 32 {
-		return nil, fmt.Errorf("auth.token.key_file: %d bytes are too few, at least 32", len(key))
-	}
-	s.key = key
-	return s, nil
+	next.people = newDirectory(users)
+	return next, nil
 }
 
-// Caller is who sends a request, and what it may do.
-type Caller struct {
-	Name   string
-	access []Scope
-	// Token is true when the request carried a valid token.
-	Token bool
-	level string
-}
-
-// Can reports whether the caller's token carries the action on the repository.
-// A request without a token is served as pull.
-func (c Caller) Can(action, repository string) bool {
-	if !c.Token {
-		return action == Pull && c.level != None
-	}
-	for _, s := range c.access {
-		if s.Name == repository && slices.Contains(s.Actions, action) {
-			return true
+// Run watches the users file until the context ends.
+func (s *Service) Run(ctx context.Context) error {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	told := "" // a file that stays bad is tried again, and logged once
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := s.state.Load()
+		if now.config.UsersFile == "" || now.file.same(stampOf(now.config.UsersFile)) {
+			continue
+		}
+		err := s.Reload()
+		if err == nil {
+			told = ""
+		} else if err.Error() != told {
+			told = err.Error()
+			s.Log.Error("users file not reloaded: the last good one stays in force", "error", err)
 		}
 	}
-	return false
 }
 
-// Scope is what a token is asked for: actions on one repository.
-// https://distribution.github.io/distribution/spec/auth/scope/
-type Scope struct {
-	Type    string   `json:"type"`
-	Name    string   `json:"name"`
-	Actions []string `json:"actions"`
+// Reload reads the users file now. A file that cannot be read changes nothing.
+func (s *Service) Reload() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.replace(s.state.Load().config)
 }
 
-type claims struct {
-	jwt.RegisteredClaims
-	Access []Scope `json:"access"`
-}
-
-// ErrToken: the token is not one of ours, or has run out.
-var ErrToken = errors.New("token is not valid")
-
-// Caller reads the Authorization header. Basic credentials are no token: they
-// are for the token service.
-func (s *Service) Caller(r *http.Request) (Caller, error) {
-	c := Caller{Name: Anonymous, level: s.level}
-	kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(kind, "Bearer") {
-		return c, nil
+// Reconfigure puts rules, anonymous level, realm and users file of c in force at
+// once; the key and the life of tokens stay. On an error nothing changes.
+func (s *Service) Reconfigure(c Config) error {
+	if err := c.Validate(s.loopback); err != nil {
+		return err
 	}
-	var cl claims
-	_, err := jwt.ParseWithClaims(strings.TrimSpace(token), &cl, func(*jwt.Token) (any, error) { return s.key, nil },
-		jwt.WithValidMethods([]string{"HS256"}), jwt.WithAudience(audience), jwt.WithExpirationRequired(), jwt.WithLeeway(5*time.Second))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.replace(c)
+}
+
+// replace is called with mu held.
+func (s *Service) replace(c Config) error {
+	next, err := s.load(c)
 	if err != nil {
-		return Caller{}, ErrToken
+		return err
 	}
-	c.Name, c.access, c.Token = cl.Subject, cl.Access, true
-	return c, nil
+	s.state.Store(next)
+	if c.UsersFile != "" {
+		s.Log.Info("users file read", "users", len(next.people.users), "robots", len(next.people.robots))
+	}
+	return nil
+}
+
+// May reports whether the rules allow a principal an action on a repository,
+// given by its canonical name, "prefix/repository". The empty name asks for a
+// right on everything, which only a rule for "*" gives.
+func (s *Service) May(principal, action, repository string) bool {
+	_, ok := s.state.Load().rules.allow(principal, action, repository)
+	return ok
+}
+
+// Open reports whether everybody who reaches this machine's loopback may do
+// everything that needs no name.
+func (s *Service) Open() bool { return s.state.Load().config.open(s.loopback) }
+
+// Closed reports whether no rule gives anything to those who do not say who they
+// are.
+func (s *Service) Closed() bool {
+	return !slices.ContainsFunc(s.state.Load().rules, func(r namedRule) bool { return r.speaksOf(Anonymous) })
+}
+
+// generation is a mark of the secret that a principal has now. A token that
+// bears another one is refused: the secret it was granted for is no more.
+func (s *Service) generation(name, stored string) string {
+	mac := hmac.New(sha256.New, s.key)
+	// The text signed for a token never begins like this.
+	fmt.Fprintf(mac, "generation\x00%s\x00%s", name, stored)
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:12])
 }
 
 // Challenge is the WWW-Authenticate header that sends a client to the token
-// service on the host it spoke to. Scopes may be empty.
-func Challenge(r *http.Request, scopes ...Scope) string {
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
+// service: at the configured realm, else on the host that it spoke to. Scopes
+// may be empty.
+func (s *Service) Challenge(r *http.Request, scopes ...Scope) string {
+	realm := s.state.Load().config.Token.Realm
+	if realm == "" {
+		scheme := "http"
+		if r.TLS != nil {
+			scheme = "https"
+		}
+		realm = scheme + "://" + r.Host + "/auth/token"
 	}
-	h := fmt.Sprintf(`Bearer realm="%s://%s/auth/token",service="%s"`, scheme, r.Host, audience)
-	for _, s := range scopes {
-		h += fmt.Sprintf(`,scope="%s:%s:%s"`, s.Type, s.Name, strings.Join(s.Actions, ","))
+	h := fmt.Sprintf(`Bearer realm="%s",service="%s"`, quotable(realm), audience)
+	for _, sc := range scopes {
+		h += fmt.Sprintf(`,scope="%s"`, quotable(sc.Type+":"+sc.Name+":"+strings.Join(sc.Actions, ",")))
 	}
 	return h
 }
 
-// Loopback reports whether a listen address is on loopback alone.
-func Loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
+// quotable leaves out what cannot stand in a quoted string of a header. Neither
+// hosts nor names hold any of it.
+func quotable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == '"' || r == '\\' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s)
 }
