@@ -21,6 +21,7 @@ type Metrics struct {
 	lookups  *prometheus.CounterVec
 	analysis *prometheus.HistogramVec
 	spooled  prometheus.Counter
+	limited  *prometheus.CounterVec
 }
 
 // NewMetrics makes the figures, all zero.
@@ -36,8 +37,9 @@ func NewMetrics() *Metrics {
 		analysis: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "pratique_analysis_seconds", Help: "Time to analyse one layer or to judge one image.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10)}, []string{"step"}),
 		spooled: prometheus.NewCounter(prometheus.CounterOpts{Name: "pratique_spool_overflows_total", Help: "Uploads whose analysis could not keep up and has to read the layer again."}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pratique_limited_total", Help: "Requests, connections and transfers that a limit of the door turned away, held up or cut, by limit."}, []string{"door", "limit"}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.bytes, m.verdicts, m.lookups, m.analysis, m.spooled,
+	m.registry.MustRegister(m.requests, m.duration, m.bytes, m.verdicts, m.lookups, m.analysis, m.spooled, m.limited,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -63,6 +65,14 @@ func (m *Metrics) Analysis(step string, took time.Duration) {
 
 // Overflow counts one upload that its analysis could not follow.
 func (m *Metrics) Overflow() { m.spooled.Inc() }
+
+// Limited counts what a limit of a door turned away, held up or cut. Without
+// figures, on nil, it does nothing.
+func (m *Metrics) Limited(door, limit string) {
+	if m != nil {
+		m.limited.WithLabelValues(door, limit).Inc()
+	}
+}
 
 // FeedAge exposes the age of every feed, in seconds since it was last brought
 // up to date.

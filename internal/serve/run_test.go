@@ -18,7 +18,7 @@ import (
 
 // start runs a server until stop is called or the test ends; stop gives what
 // Run returned.
-func start(t *testing.T, s *serve.Server) (cancel func(), stop func() error) {
+func start(t testing.TB, s *serve.Server) (cancel func(), stop func() error) {
 	t.Helper()
 	s.Name = "test"
 	if s.Listen == "" {
@@ -185,7 +185,7 @@ func send(t *testing.T, s *serve.Server, text string) net.Conn {
 	return conn
 }
 
-func write(t *testing.T, conn net.Conn, text string) {
+func write(t *testing.T, conn io.Writer, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Error(err)

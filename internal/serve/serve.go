@@ -1,5 +1,6 @@
-// Package serve runs HTTP servers: listening, draining, one log line for each
-// request, and the figures for /metrics.
+// Package serve runs HTTP servers: listening, certificates and their renewal,
+// limits for clients, draining, one log line for each request, and the figures
+// for /metrics.
 //
 // It knows nothing of what is served. Start with Server.
 package serve
@@ -10,25 +11,19 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
-// TLSFiles name a certificate and its key; both empty means plain HTTP.
-type TLSFiles struct {
-	Cert string `yaml:"cert"` // PEM file, leaf first
-	Key  string `yaml:"key"`  // PEM file
-}
-
-// Enabled reports whether TLS is configured.
-func (t TLSFiles) Enabled() bool { return t.Cert != "" || t.Key != "" }
-
-// Limits at every door. A body has no deadline of its own: a slow upload of a
-// large layer is lawful. What is bounded is silence.
+// What every door bounds. A body has no deadline of its own: a slow upload of a
+// large layer is lawful. What is bounded is silence, and slowness that no honest
+// line has; see silence.go.
 const (
+	// readHeaderTimeout is also the time for a TLS handshake.
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
@@ -41,33 +36,58 @@ type Server struct {
 	Name    string // "registry", "api": for logs
 	Listen  string
 	TLS     TLSFiles
+	Limits  Limits
 	Handler http.Handler
+	// Limited answers a request that a limit turns away: status 429, in the form
+	// that the door's clients read. Retry-After is set already, from retry. The
+	// request does not reach Handler. Default: a line of text.
+	Limited func(w http.ResponseWriter, r *http.Request, retry time.Duration)
 	Drain   time.Duration
 	// Silence is how long a connection may go without a byte from the client, or
 	// taken by it. Default 5m.
 	Silence time.Duration
+	// Pace is what a transfer has to keep up beyond that. Default: 1 KiB/s.
+	Pace    Pace
+	Metrics *Metrics // nil: not counted
 	Log     *slog.Logger
 
-	listener net.Listener
+	listener    net.Listener
+	turnstile   *turnstile
+	certificate *certificate // nil without TLS
+	turnedAway  turnedAway
 }
 
 // Bind opens the port, so that an address in use is known before anything else
 // starts. Addr is known afterwards.
 func (s *Server) Bind() error {
+	if err := s.Limits.Validate(); err != nil {
+		return fmt.Errorf("%s.limits: %w", s.Name, err)
+	}
 	l, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for the %s: %w", s.Name, err)
 	}
-	s.listener = l
+	s.turnedAway = turnedAway{door: s.Name, metrics: s.Metrics, log: s.Log, line: &rate.Sometimes{Interval: time.Second}}
+	s.turnstile = newTurnstile(l.(*net.TCPListener), s.Limits, s.turnedAway.note)
+	s.listener = s.turnstile
 	if !s.TLS.Enabled() {
 		return nil
 	}
-	cert, err := tls.LoadX509KeyPair(s.TLS.Cert, s.TLS.Key)
-	if err != nil {
-		return errors.Join(fmt.Errorf("%s.tls: %w", s.Name, err), l.Close())
+	s.certificate = &certificate{door: s.Name, files: s.TLS, log: s.Log}
+	if err := s.certificate.reload(); err != nil {
+		return errors.Join(err, l.Close())
 	}
-	s.listener = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	s.listener = tls.NewListener(s.turnstile, &tls.Config{GetCertificate: s.certificate.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	return nil
+}
+
+// Reload reads the certificate again now. A pair that cannot be read is an
+// error, and the one in force stays. Connections that are open are not touched.
+func (s *Server) Reload() error {
+	if s.certificate == nil {
+		return nil
+	}
+	return s.certificate.reload()
 }
 
 // URL returns the address that a person types.
@@ -92,8 +112,11 @@ func (s *Server) Addr() string {
 
 // Run serves until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
+	q := quiet{silence: cmp.Or(s.Silence, defaultSilence), pace: s.Pace.withDefaults(), cut: s.turnedAway.note}
 	srv := &http.Server{
-		Handler: quiet(cmp.Or(s.Silence, defaultSilence), s.Handler), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler:           q.handler(s.limited(s.Handler)),
+		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ConnState: s.turnstile.state, ConnContext: withGuest,
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
@@ -115,48 +138,3 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	return err
 }
-
-// quiet ends connections on which nothing has moved for the time of silence.
-func quiet(silence time.Duration, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &patience{ResponseWriter: w, body: r.Body, rc: http.NewResponseController(w), silence: silence}
-		p.extend()
-		r.Body = patientBody{p}
-		next.ServeHTTP(p, r)
-	})
-}
-
-// patience moves the deadlines of a connection with every byte that moves in
-// either direction: an upload that is under way may answer late, a download may
-// be taken slowly.
-type patience struct {
-	http.ResponseWriter
-	body    io.ReadCloser
-	rc      *http.ResponseController
-	silence time.Duration
-}
-
-// extend cannot fail on the connections of net/http's own server; on others
-// (tests) there is no deadline to move.
-func (p *patience) extend() {
-	until := time.Now().Add(p.silence)
-	_ = p.rc.SetWriteDeadline(until)
-	_ = p.rc.SetReadDeadline(until)
-}
-
-func (p *patience) Write(b []byte) (int, error) {
-	p.extend()
-	return p.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (p *patience) Unwrap() http.ResponseWriter { return p.ResponseWriter }
-
-type patientBody struct{ p *patience }
-
-func (b patientBody) Read(buf []byte) (int, error) {
-	b.p.extend()
-	return b.p.body.Read(buf)
-}
-
-func (b patientBody) Close() error { return b.p.body.Close() }
