@@ -14,24 +14,46 @@ import (
 	"github.com/pratique/pratique/engine/image"
 )
 
-// storable reports whether content can be stored under d. The store knows
-// sha256 alone; other algorithms are names that the catalog keeps.
-func storable(d digest.Digest) bool {
-	return d.Validate() == nil && d.Algorithm() == digest.SHA256
+// StatBlob returns the size of the blob in bytes, if the repository has it. Who
+// was told so may count on it: the lease of the blob is renewed.
+func (r *Registry) StatBlob(ctx context.Context, repo string, d digest.Digest) (int64, error) {
+	c, err := r.find(ctx, repo, d)
+	if err != nil {
+		return 0, err
+	}
+	defer r.guard.share(c)()
+	return r.stat(ctx, repo, c)
 }
 
-// StatBlob returns the size of the blob in bytes, if the repository has it.
-func (r *Registry) StatBlob(ctx context.Context, repo string, d digest.Digest) (int64, error) {
+// find returns the sha256 of the blob that d names, which the repository need
+// not have.
+func (r *Registry) find(ctx context.Context, repo string, d digest.Digest) (digest.Digest, error) {
+	if !image.ValidRepository(repo) {
+		return "", fmt.Errorf("repository %q: %w", repo, image.ErrNameUnknown)
+	}
+	c, ok, err := r.canonical(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	if !ok {
+		return "", fmt.Errorf("%s@%s: %w", repo, d, r.unknown(ctx, repo, image.ErrBlobUnknown))
+	}
+	return c, nil
+}
+
+// stat returns the size of the blob d, a sha256, and renews its lease. The
+// caller holds the share of d.
+func (r *Registry) stat(ctx context.Context, repo string, d digest.Digest) (int64, error) {
 	rep, err := r.repository(ctx, repo)
 	if err != nil {
 		return 0, err
 	}
-	if !storable(d) {
-		return 0, fmt.Errorf("%s@%s: %w", repo, d, image.ErrBlobUnknown)
-	}
 	desc, err := rep.Blobs(ctx).Stat(ctx, d)
 	if errors.Is(err, distribution.ErrBlobUnknown) {
 		return 0, fmt.Errorf("%s@%s: %w", repo, d, r.unknown(ctx, repo, image.ErrBlobUnknown))
+	}
+	if err == nil {
+		err = r.renew(ctx, repo, d)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("stat blob %s of %s: %w", d, repo, err)
@@ -43,14 +65,19 @@ func (r *Registry) StatBlob(ctx context.Context, repo string, d digest.Digest) (
 // is negative, and returns its whole size. A file that ends early is
 // io.ErrUnexpectedEOF from Read.
 func (r *Registry) Blob(ctx context.Context, repo string, d digest.Digest, offset, length int64) (io.ReadCloser, int64, error) {
-	size, err := r.StatBlob(ctx, repo, d)
+	c, err := r.find(ctx, repo, d)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer r.guard.share(c)() // until the file is open; then it may go
+	size, err := r.stat(ctx, repo, c)
 	if err != nil {
 		return nil, 0, err
 	}
 	if offset < 0 || offset > size {
 		return nil, 0, fmt.Errorf("blob %s of %s from %d: %w", d, repo, offset, image.ErrRangeInvalid)
 	}
-	rc, err := r.driver.Reader(ctx, blobPath(d), offset)
+	rc, err := r.driver.Reader(ctx, blobPath(c), offset)
 	if err != nil {
 		return nil, 0, fmt.Errorf("open blob %s of %s: %w", d, repo, err)
 	}
@@ -79,30 +106,37 @@ func (s *section) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteTo lets a file reach the network without passing through memory here.
+func (s *section) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.Copy(w, &io.LimitedReader{R: s.ReadCloser, N: s.left})
+	s.left -= n
+	if err == nil && s.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
 // DeleteBlob takes the blob away from the repository. Other repositories keep
 // it.
 func (r *Registry) DeleteBlob(ctx context.Context, repo string, d digest.Digest) error {
-	if _, err := r.StatBlob(ctx, repo, d); err != nil {
-		return err
-	}
-	rep, err := r.repository(ctx, repo)
+	c, err := r.find(ctx, repo, d)
 	if err != nil {
 		return err
 	}
-	err = rep.Blobs(ctx).Delete(ctx, d)
-	if errors.Is(err, distribution.ErrBlobUnknown) || notFound(err) { // deleted meanwhile
-		return fmt.Errorf("%s@%s: %w", repo, d, image.ErrBlobUnknown)
+	defer r.guard.exclude(c)()
+	if _, err := r.stat(ctx, repo, c); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := r.unlink(ctx, repo, layerLinks, c); err != nil {
 		return fmt.Errorf("delete blob %s of %s: %w", d, repo, err)
 	}
-	return nil
+	return r.driver.syncUp(linkDir(repo, layerLinks, c))
 }
 
 // MountBlob gives repo the blob that from has. False means that from does not
 // have it, and that the blob is to be uploaded.
 func (r *Registry) MountBlob(ctx context.Context, repo, from string, d digest.Digest) (bool, error) {
-	_, err := r.StatBlob(ctx, from, d)
+	c, err := r.find(ctx, from, d)
 	if errors.Is(err, image.ErrBlobUnknown) || errors.Is(err, image.ErrNameUnknown) {
 		return false, nil
 	}
@@ -113,6 +147,25 @@ func (r *Registry) MountBlob(ctx context.Context, repo, from string, d digest.Di
 	if err != nil {
 		return false, err
 	}
+	defer r.guard.share(c)()
+	size, err := r.stat(ctx, from, c)
+	if errors.Is(err, image.ErrBlobUnknown) || errors.Is(err, image.ErrNameUnknown) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	settle, err := r.reserve(ctx, repo, c, size)
+	if err != nil {
+		return false, fmt.Errorf("mount %s from %s in %s: %w", d, from, repo, err)
+	}
+	defer settle()
+	defer r.marks.linked(repo, c)
+	return mount(ctx, rep, from, c)
+}
+
+// mount lets the library write the link.
+func mount(ctx context.Context, rep distribution.Repository, from string, d digest.Digest) (bool, error) {
 	named, err := reference.WithName(from)
 	if err != nil {
 		return false, fmt.Errorf("mount %s from %s: %w", d, from, err)
@@ -129,6 +182,7 @@ func (r *Registry) MountBlob(ctx context.Context, repo, from string, d digest.Di
 	if err != nil {
 		return false, fmt.Errorf("mount %s from %s: %w", d, from, err)
 	}
-	// The source lost the blob meanwhile, and the library began an upload.
+	// The library could not write the link, keeps the reason to itself, and
+	// began an upload.
 	return false, w.Cancel(ctx)
 }

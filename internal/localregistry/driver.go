@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
@@ -52,12 +53,22 @@ func (d *durableDriver) Move(ctx context.Context, source, dest string) error {
 	return d.syncUp(dest)
 }
 
+// touch makes the file look as if it had been written now. That is not synced:
+// it matters to a request under way, which a power cut ends.
+func (d *durableDriver) touch(name string) error {
+	now := time.Now()
+	return os.Chtimes(filepath.Join(d.root, filepath.FromSlash(name)), now, now)
+}
+
 // syncUp makes the entry of name durable, and those of all directories above it.
-// A directory without changes costs next to nothing to sync.
-func (d *durableDriver) syncUp(name string) error {
-	for dir := filepath.Dir(filepath.Join(d.root, filepath.FromSlash(name))); ; dir = filepath.Dir(dir) {
+func (d *durableDriver) syncUp(name string) error { return d.syncFrom(path.Dir(name)) }
+
+// syncFrom makes all entries of the folder durable, and those of all directories
+// above it. A directory without changes costs next to nothing to sync.
+func (d *durableDriver) syncFrom(folder string) error {
+	for dir := filepath.Join(d.root, filepath.FromSlash(folder)); ; dir = filepath.Dir(dir) {
 		if err := syncDir(dir); err != nil {
-			return fmt.Errorf("sync %s: %w", name, err)
+			return fmt.Errorf("sync %s: %w", folder, err)
 		}
 		if len(dir) <= len(d.root) {
 			return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/manifest/manifestlist"
@@ -25,6 +26,12 @@ func (r *Registry) Manifest(ctx context.Context, repo, ref string) ([]byte, stri
 		return nil, "", err
 	}
 	raw, err := r.readManifest(ctx, d)
+	if notFound(err) { // deleted and collected meanwhile
+		err = image.ErrManifestUnknown
+	}
+	if want := digest.Digest(ref); err == nil && !image.ValidTag(ref) && want.Algorithm().FromBytes(raw) != want {
+		err = fmt.Errorf("stored bytes are damaged: %w", image.ErrDigestInvalid)
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read manifest %s of %s: %w", d, repo, err)
 	}
@@ -43,39 +50,41 @@ func (r *Registry) Resolve(ctx context.Context, repo, tag string) (digest.Digest
 	return r.manifestDigest(ctx, repo, tag)
 }
 
-// manifestDigest resolves ref and checks that the repository has that manifest:
-// the blob store is shared, so existing bytes alone say nothing.
+// manifestDigest resolves ref to a sha256 and checks that the repository has that
+// manifest: the blob store is shared, so existing bytes alone say nothing.
 func (r *Registry) manifestDigest(ctx context.Context, repo, ref string) (digest.Digest, error) {
 	rep, err := r.repository(ctx, repo)
 	if err != nil {
 		return "", err
 	}
-	d := digest.Digest(ref)
+	var d digest.Digest
+	ok := true
 	if image.ValidTag(ref) {
-		desc, err := rep.Tags(ctx).Get(ctx, ref)
+		desc, tagErr := rep.Tags(ctx).Get(ctx, ref)
 		var unknown distribution.ErrTagUnknown
-		if errors.As(err, &unknown) {
+		if errors.As(tagErr, &unknown) {
 			return "", fmt.Errorf("%s:%s: %w", repo, ref, r.unknown(ctx, repo, image.ErrManifestUnknown))
 		}
-		if err != nil {
-			return "", fmt.Errorf("resolve %s:%s: %w", repo, ref, err)
-		}
-		d = desc.Digest
+		d, err = desc.Digest, tagErr
+	} else {
+		d, ok, err = r.canonical(ctx, digest.Digest(ref))
 	}
-	ok, err := manifestExists(ctx, rep, d)
+	if err != nil {
+		return "", fmt.Errorf("resolve %s of %s: %w", ref, repo, err)
+	}
+	if ok {
+		ok, err = manifestExists(ctx, rep, d)
+	}
 	if err != nil {
 		return "", fmt.Errorf("stat manifest %s of %s: %w", d, repo, err)
 	}
 	if !ok {
-		return "", fmt.Errorf("%s@%s: %w", repo, d, r.unknown(ctx, repo, image.ErrManifestUnknown))
+		return "", fmt.Errorf("%s@%s: %w", repo, ref, r.unknown(ctx, repo, image.ErrManifestUnknown))
 	}
 	return d, nil
 }
 
 func manifestExists(ctx context.Context, rep distribution.Repository, d digest.Digest) (bool, error) {
-	if !storable(d) {
-		return false, nil
-	}
 	manifests, err := rep.Manifests(ctx)
 	if err != nil {
 		return false, err
@@ -102,8 +111,9 @@ func (r *Registry) readManifest(ctx context.Context, d digest.Digest) ([]byte, e
 }
 
 // PutManifest stores the manifest under its digest and, when ref is a tag, moves
-// the tag to it. Config and layers must be in the repository, those with foreign
-// urls excepted; the children of an index and the subject may be missing.
+// the tag to it; when ref is a sha512, the manifest is known by that too. Config
+// and layers must be in the repository, those that are not for distribution
+// excepted; the children of an index and the subject may be missing.
 func (r *Registry) PutManifest(ctx context.Context, repo, ref, mediaType string, raw []byte) error {
 	rep, err := r.repository(ctx, repo)
 	if err != nil {
@@ -114,14 +124,11 @@ func (r *Registry) PutManifest(ctx context.Context, repo, ref, mediaType string,
 		return fmt.Errorf("put manifest %s of %s: %w", ref, repo, err)
 	}
 	isTag := image.ValidTag(ref)
-	if !isTag && digest.Digest(ref) != m.Digest {
+	if want := digest.Digest(ref); !isTag && (image.SupportedDigest(want) != nil || want.Algorithm().FromBytes(raw) != want) {
 		return fmt.Errorf("put manifest %s of %s: %w: it is %s", ref, repo, image.ErrDigestInvalid, m.Digest)
 	}
 	defer r.lockWrites(repo)()
-	if err := r.checkReferences(ctx, repo, m); err != nil {
-		return fmt.Errorf("put manifest %s of %s: %w", ref, repo, err)
-	}
-	if err := r.store(ctx, rep, m); err != nil {
+	if err := r.place(ctx, rep, m, ref); err != nil {
 		return fmt.Errorf("put manifest %s of %s: %w", ref, repo, err)
 	}
 	if isTag {
@@ -132,15 +139,67 @@ func (r *Registry) PutManifest(ctx context.Context, repo, ref, mediaType string,
 	return nil
 }
 
-func (r *Registry) checkReferences(ctx context.Context, repo string, m *image.Manifest) error {
+// place checks what the manifest needs and stores it, and holds all of that
+// against removal from the one to the other.
+func (r *Registry) place(ctx context.Context, rep distribution.Repository, m *image.Manifest, ref string) error {
+	repo := rep.Named().Name()
+	named := map[digest.Digest]digest.Digest{} // to their sha256, as far as they are known
+	held := []digest.Digest{m.Digest}
+	for _, d := range references(m) {
+		target, ok, err := r.canonical(ctx, d)
+		if err != nil {
+			return err
+		}
+		if ok {
+			named[d] = target
+			held = append(held, target)
+		}
+	}
+	defer r.guard.share(held...)()
+	defer r.marks.linked(repo, held...)
+	if err := r.checkReferences(ctx, repo, m, named); err != nil {
+		return err
+	}
+	settle, err := r.reserve(ctx, repo, m.Digest, int64(len(m.Raw)))
+	if err != nil {
+		return err
+	}
+	defer settle()
+	if d := digest.Digest(ref); !image.ValidTag(ref) && d != m.Digest {
+		if err := r.putAlias(ctx, d, m.Digest); err != nil {
+			return err
+		}
+	}
+	return r.store(ctx, rep, m)
+}
+
+// references are the digests of all that the manifest names, as it names them.
+func references(m *image.Manifest) []digest.Digest {
+	var all []digest.Digest
+	for _, desc := range m.Descriptors() {
+		all = append(all, desc.Digest)
+	}
+	if m.Subject != nil {
+		all = append(all, m.Subject.Digest)
+	}
+	return all
+}
+
+func (r *Registry) checkReferences(ctx context.Context, repo string, m *image.Manifest, named map[digest.Digest]digest.Digest) error {
 	if m.Index {
 		return nil
 	}
+	seen := map[digest.Digest]bool{}
 	for _, desc := range m.Descriptors() {
-		if len(desc.URLs) > 0 {
+		if elsewhere(desc) || seen[desc.Digest] {
 			continue
 		}
-		_, err := r.StatBlob(ctx, repo, desc.Digest)
+		seen[desc.Digest] = true
+		target, ok := named[desc.Digest]
+		if !ok {
+			return fmt.Errorf("%w: %s", image.ErrReferenceMissing, desc.Digest)
+		}
+		_, err := r.stat(ctx, repo, target)
 		if errors.Is(err, image.ErrBlobUnknown) || errors.Is(err, image.ErrNameUnknown) {
 			return fmt.Errorf("%w: %s", image.ErrReferenceMissing, desc.Digest)
 		}
@@ -149,6 +208,14 @@ func (r *Registry) checkReferences(ctx context.Context, repo string, m *image.Ma
 		}
 	}
 	return nil
+}
+
+// elsewhere reports whether the content may be kept outside the registry: it has
+// addresses of its own, or its type says that it is not for distribution.
+func elsewhere(desc image.Descriptor) bool {
+	return len(desc.URLs) > 0 ||
+		strings.HasPrefix(desc.MediaType, "application/vnd.oci.image.layer.nondistributable.") ||
+		strings.HasPrefix(desc.MediaType, "application/vnd.docker.image.rootfs.foreign.")
 }
 
 // store writes the bytes and the link of the repository to them. The library's
@@ -190,10 +257,11 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 		return err
 	}
 	defer r.lockWrites(repo)()
-	if _, err := r.manifestDigest(ctx, repo, d.String()); err != nil {
+	target, err := r.manifestDigest(ctx, repo, d.String())
+	if err != nil {
 		return err
 	}
-	tags, err := rep.Tags(ctx).Lookup(ctx, v1.Descriptor{Digest: d})
+	tags, err := rep.Tags(ctx).Lookup(ctx, v1.Descriptor{Digest: target})
 	if err != nil {
 		return fmt.Errorf("find tags of %s@%s: %w", repo, d, err)
 	}
@@ -202,14 +270,11 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 			return fmt.Errorf("delete tag %s:%s: %w", repo, tag, err)
 		}
 	}
-	manifests, err := rep.Manifests(ctx)
-	if err != nil {
-		return err
-	}
-	if err := manifests.Delete(ctx, d); err != nil {
+	defer r.guard.exclude(target)()
+	if err := r.unlink(ctx, repo, revisionLinks, target); err != nil {
 		return fmt.Errorf("delete manifest %s@%s: %w", repo, d, err)
 	}
-	return nil
+	return r.driver.syncUp(linkDir(repo, revisionLinks, target))
 }
 
 // Referrers answers that it is not supported: the catalog keeps them.

@@ -5,7 +5,8 @@
 //
 // It must not know policy, clients or which requests are allowed, and it keeps
 // no referrers: who refers to whom is the catalog's knowledge. Start with Open;
-// manifest.go, blob.go and upload.go follow the nouns of the distribution API.
+// manifest.go, blob.go and upload.go follow the nouns of the distribution API;
+// collect.go takes away what nothing needs, guard.go says why that is safe.
 package localregistry
 
 import (
@@ -29,12 +30,27 @@ import (
 
 const listCap = 10_000 // names in one answer when the caller sets no limit
 
+// Options say how the registry is to behave. The zero value is one without
+// limits.
+type Options struct {
+	// Quota returns how many bytes the repository may hold, its distinct blobs
+	// and manifests together; 0 is no limit, and so is no function. It is asked
+	// at each write, by several requests at once.
+	Quota func(repo string) int64
+}
+
 // Registry is the embedded registry over one directory. It is safe for
 // concurrent use; only one process may have the directory open.
 type Registry struct {
+	options   Options
 	namespace distribution.Namespace
 	driver    *durableDriver
 	lock      io.Closer
+
+	guard      guard
+	ledger     *ledger
+	marks      marks
+	collecting chan struct{} // holds one token while a collection runs
 
 	// writes serialises changes to the manifests and tags of a repository: a
 	// deletion looks up the tags of a manifest before it removes both.
@@ -45,7 +61,7 @@ type Registry struct {
 }
 
 // Open opens the registry stored in dir, creating it when it is not there.
-func Open(dir string) (*Registry, error) {
+func Open(dir string, o Options) (*Registry, error) {
 	// The library reports to logrus' process-wide logger what it also returns as
 	// errors. The errors are ours to report; nothing else here uses logrus.
 	logrus.SetOutput(io.Discard)
@@ -65,7 +81,10 @@ func Open(dir string) (*Registry, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open registry: %w", err), lock.Close())
 	}
-	return &Registry{namespace: namespace, driver: driver, lock: lock, busy: map[string]bool{}}, nil
+	return &Registry{
+		options: o, namespace: namespace, driver: driver, lock: lock,
+		ledger: newLedger(), collecting: make(chan struct{}, 1), busy: map[string]bool{},
+	}, nil
 }
 
 // Close gives the directory free. Calls under way are not waited for.
@@ -77,23 +96,6 @@ func (r *Registry) Ping(ctx context.Context) error {
 		return fmt.Errorf("ping registry: %w", err)
 	}
 	return nil
-}
-
-// Repositories lists at most n repositories after last, path component by path
-// component; n <= 0 means as many as one answer may hold.
-func (r *Registry) Repositories(ctx context.Context, last string, n int) ([]string, error) {
-	if last != "" && !image.ValidRepository(last) {
-		return nil, fmt.Errorf("list repositories after %q: %w", last, image.ErrNameUnknown)
-	}
-	if n <= 0 || n > listCap {
-		n = listCap
-	}
-	names := make([]string, n)
-	found, err := r.namespace.Repositories(ctx, names, last)
-	if err != nil && !errors.Is(err, io.EOF) && !notFound(err) {
-		return nil, fmt.Errorf("list repositories: %w", err)
-	}
-	return names[:found], nil
 }
 
 // repository returns the library's view of one repository. It need not exist.

@@ -21,7 +21,7 @@ import (
 
 func open(t *testing.T, dir string) *localregistry.Registry {
 	t.Helper()
-	r, err := localregistry.Open(dir)
+	r, err := localregistry.Open(dir, localregistry.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestTruncatedBlobIsAnError(t *testing.T) {
 func TestOneProcess(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
-	if _, err := localregistry.Open(dir); err == nil {
+	if _, err := localregistry.Open(dir, localregistry.Options{}); err == nil {
 		t.Error("the directory was opened twice")
 	}
 	if err := r.Close(); err != nil {

@@ -7,6 +7,8 @@ import (
 	"sort"
 
 	"github.com/distribution/distribution/v3"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/pratique/pratique/engine/image"
 )
@@ -51,6 +53,19 @@ func (r *Registry) Tags(ctx context.Context, repo, last string, n int) ([]string
 		page = append(page, tag)
 	}
 	return page, false, nil
+}
+
+// TagsNaming lists the tags of repo that stand for the manifest.
+func (r *Registry) TagsNaming(ctx context.Context, repo string, d digest.Digest) ([]string, error) {
+	rep, err := r.repository(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := rep.Tags(ctx).Lookup(ctx, v1.Descriptor{Digest: d})
+	if err != nil && !notFound(err) {
+		return nil, fmt.Errorf("find tags of %s@%s: %w", repo, d, err)
+	}
+	return tags, nil
 }
 
 // DeleteTag removes the tag; the manifest stays.

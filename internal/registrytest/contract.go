@@ -38,7 +38,6 @@ type Registry interface {
 	AppendUpload(ctx context.Context, repo, state string, offset int64, body io.Reader) (string, int64, error)
 	CommitUpload(ctx context.Context, repo, state string, offset int64, d digest.Digest, body io.Reader, size int64) error
 	CancelUpload(ctx context.Context, repo, state string) error
-	Repositories(ctx context.Context, last string, n int) ([]string, error)
 	Ping(ctx context.Context) error
 }
 

@@ -170,15 +170,48 @@ func repositoriesListed(t *testing.T, r Registry) {
 		raw := Manifest(t, r, repo, image.MediaTypeConfig, gzipLayer, Noise(uint64(20+i), 100))
 		must(t, r.PutManifest(ctx, repo, "latest", image.MediaTypeManifest, raw))
 	}
-	got, err := r.Repositories(ctx, "", 0)
+	cases := []struct {
+		name, last string
+		n          int
+		want       []string
+	}{
+		{name: "all", want: want},
+		{name: "first two", n: 2, want: want[:2]},
+		{name: "below the last", last: "list/a", n: 1, want: want[1:2]},
+		{name: "rest", last: "list/a/b", n: 2, want: want[2:]},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got, more := repositories(t, r, c.last, c.n)
+			wantEqual(t, "repositories", got, c.want)
+			if left := want[len(want)-1] != c.want[len(c.want)-1]; more != nil && *more != left {
+				t.Errorf("more = %t, want %t", *more, left)
+			}
+		})
+	}
+}
+
+// repositories lists them with a registry that says whether there are more, and
+// with one that cannot tell.
+func repositories(t *testing.T, r Registry, last string, n int) (names []string, more *bool) {
+	t.Helper()
+	var err error
+	switch r := r.(type) {
+	case interface {
+		Repositories(context.Context, string, int) ([]string, bool, error)
+	}:
+		var left bool
+		names, left, err = r.Repositories(t.Context(), last, n)
+		more = &left
+	case interface {
+		Repositories(context.Context, string, int) ([]string, error)
+	}:
+		names, err = r.Repositories(t.Context(), last, n)
+	default:
+		t.Skip("this registry lists no repositories")
+	}
 	must(t, err)
-	wantEqual(t, "all", got, want)
-	got, err = r.Repositories(ctx, "", 2)
-	must(t, err)
-	wantEqual(t, "first two", got, want[:2])
-	got, err = r.Repositories(ctx, "list/a/b", 2)
-	must(t, err)
-	wantEqual(t, "rest", got, want[2:])
+	return names, more
 }
 
 func nothingKnown(t *testing.T, r Registry) {
