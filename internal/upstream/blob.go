@@ -34,10 +34,12 @@ func (r *Registry) statBlob(ctx context.Context, repo string, d digest.Digest) (
 	}
 	defer drain(resp.Body)
 	// Object stores refuse HEAD on an address that was signed for GET, and some
-	// registries know no HEAD or give no length: then the first byte tells.
+	// registries know no HEAD or give no length: then the first byte tells. Why
+	// HEAD is refused, only the answer to a GET says.
+	refused := resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusForbidden
 	if ok := resp.StatusCode == http.StatusOK; ok && resp.ContentLength >= 0 {
 		return resp.ContentLength, nil
-	} else if !ok && !q.redirected && resp.StatusCode != http.StatusMethodNotAllowed {
+	} else if !ok && !q.redirected && !refused {
 		return 0, r.answerError(resp, image.ErrBlobUnknown)
 	}
 	resp, err = r.getBlob(ctx, repo, d, "bytes=0-0")

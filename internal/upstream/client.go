@@ -22,6 +22,8 @@ const (
 	maxAttempts   = 3
 	answerTimeout = 60 * time.Second // until the headers of an answer without upload
 	commitTimeout = 5 * time.Minute  // until the headers after an upload: registries hash and copy then
+	maxPassing    = 5 * time.Second  // waited for a registry that is not ready, when it says how long
+	maxLimited    = time.Second      // the same for one that limits
 	userAgent     = "pratique"
 )
 
@@ -60,19 +62,36 @@ func (q *request) repeatable() bool {
 func (r *Registry) do(ctx context.Context, q *request) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
 		resp, err := r.authorized(ctx, q)
-		if !q.repeatable() || attempt == maxAttempts {
+		if !q.repeatable() || attempt == maxAttempts || err != nil && isFinal(ctx, err) {
 			return resp, err
 		}
-		switch {
-		case err == nil && !isPassing(resp.StatusCode), err != nil && isFinal(ctx, err):
-			return resp, err
-		case err == nil:
+		wait := backoff(attempt)
+		if err == nil {
+			asked, again := patience(resp)
+			if !again {
+				return resp, nil
+			}
+			wait = max(wait, asked)
 			drain(resp.Body)
 		}
-		if err := pause(ctx, attempt); err != nil {
+		if err := pause(ctx, wait); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// patience reports whether the request may be sent again, and how long the
+// registry wants it to wait. A client waits for the answer meanwhile: what takes
+// longer is its decision. A limit that does not say when it ends is not tried.
+func patience(resp *http.Response) (time.Duration, bool) {
+	asked := retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	switch {
+	case isPassing(resp.StatusCode):
+		return asked, asked <= maxPassing
+	case resp.StatusCode == http.StatusTooManyRequests:
+		return asked, asked > 0 && asked <= maxLimited
+	}
+	return 0, false
 }
 
 // settle gets the authorization, as patiently as do: asking for it is safe to
@@ -83,7 +102,7 @@ func (r *Registry) settle(ctx context.Context, q *request) (string, error) {
 		if err == nil || q.repeatable() || attempt == maxAttempts || isFinal(ctx, err) {
 			return authorization, err
 		}
-		if err := pause(ctx, attempt); err != nil {
+		if err := pause(ctx, backoff(attempt)); err != nil {
 			return "", err
 		}
 	}
@@ -103,13 +122,17 @@ func isFinal(ctx context.Context, err error) bool {
 	var answer *image.UpstreamError
 	return ctx.Err() != nil || errors.Is(err, errForbidden) ||
 		errors.As(err, &invalid) || errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &record) ||
-		errors.As(err, &answer) && answer.Status != 0
+		errors.As(err, &answer) && answer.Status != 0 && !isPassing(answer.Status)
 }
 
-// pause waits 200 ms, then 800 ms, give or take half.
-func pause(ctx context.Context, attempt int) error {
+// backoff is 200 ms, then 800 ms, give or take half.
+func backoff(attempt int) time.Duration {
 	base := 200 * time.Millisecond << (2 * (attempt - 1))
-	timer := time.NewTimer(base/2 + rand.N(base))
+	return base/2 + rand.N(base)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -14,9 +14,15 @@ import (
 
 const (
 	maxErrorAnswer  = 64 << 10 // bytes that are read of an error
-	maxErrorMessage = 500      // bytes that are kept
+	maxErrorMessage = 4 << 10  // bytes that are kept: the whole story that another Pratique tells
+	maxRateLimit    = 128      // bytes that are kept of a header about limits
 	maxRetryAfter   = 24 * time.Hour
 )
+
+// rateLimits are the headers that tell of limits; the last is Docker Hub's, and
+// names the account or address that is counted.
+// https://docs.docker.com/docker-hub/usage/pulls/
+var rateLimits = []string{"ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "docker-ratelimit-source"}
 
 // codes says what the error codes of the distribution specification mean here.
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
@@ -49,6 +55,7 @@ func (r *Registry) answerError(resp *http.Response, missing error) error {
 		Code:       code,
 		Message:    message,
 		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		RateLimit:  rateLimit(resp.Header),
 	}
 	switch resp.StatusCode {
 	case http.StatusNotFound:
@@ -110,6 +117,20 @@ func clean(s string, limit int) string {
 		s = strings.ToValidUTF8(s[:limit], "") + "..."
 	}
 	return strings.TrimSpace(s)
+}
+
+// rateLimit keeps the headers that tell of limits.
+func rateLimit(h http.Header) map[string]string {
+	var kept map[string]string
+	for _, name := range rateLimits {
+		if value := clean(h.Get(name), maxRateLimit); value != "" {
+			if kept == nil {
+				kept = map[string]string{}
+			}
+			kept[name] = value
+		}
+	}
+	return kept
 }
 
 // retryAfter reads seconds or a date; 0 for none.

@@ -107,6 +107,7 @@ func (r *Registry) resolve(ctx context.Context, repo, ref string) (digest.Digest
 			return d, nil
 		}
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest:
+	case http.StatusForbidden: // why, only the body of a GET tells; GHCR refuses HEAD alone at times
 	default:
 		return "", r.answerError(resp, image.ErrManifestUnknown)
 	}

@@ -96,6 +96,9 @@ func loadRoots(file string) (*x509.CertPool, error) {
 // Name is the configured name.
 func (r *Registry) Name() string { return r.name }
 
+// Address is scheme, host and port of the registry.
+func (r *Registry) Address() string { return r.base.String() }
+
 // Close drops idle connections. Transfers under way go on.
 func (r *Registry) Close() error {
 	r.transport.CloseIdleConnections()
