@@ -23,22 +23,23 @@ const module = "github.com/pratique/pratique/"
 // "/..." stands for the packages below it too, which may import one another.
 var order = [][]string{
 	{"engine/image", "engine/pkgver", "policies",
-		"internal/lru", "internal/serve", "internal/spool"},
+		"internal/bytesize", "internal/lru", "internal/serve", "internal/spool"},
 	{"engine/inventory", "engine/advisory", "internal/upstream", "internal/localregistry",
-		"internal/imagetest", "internal/registrytest", "internal/clients"},
-	{"engine/cataloger/...", "engine/secret", "engine/finding", "internal/feeds", "internal/sharedtest"},
+		"internal/imagetest", "internal/registrytest", "internal/clients", "internal/faultnet"},
+	{"engine/cataloger/...", "engine/secret", "engine/finding", "internal/blobcache", "internal/feeds", "internal/sharedtest"},
 	{"engine/layer", "engine/match", "engine/policy"},
 	{"engine/policy/bundle", "engine/policy/rego", "internal/catalog", "internal/verdicts"},
-	{"engine", "internal/auth", "internal/notify"},
+	{"engine", "internal/audit", "internal/auth", "internal/notify"},
 	{"internal/gate", "internal/scan"},
-	{"proxy", "internal/admission", "internal/api", "internal/gatetest"},
+	{"proxy", "internal/admission", "internal/api", "internal/garbage"},
+	{"internal/gatetest"},
 	{"internal/config"},
 	{"cmd/pratique"},
 }
 
 // testHelpers are for tests alone, of any line, and for helpers of lines below
 // their own.
-var testHelpers = []string{"internal/imagetest", "internal/registrytest", "internal/clients", "internal/sharedtest", "internal/gatetest"}
+var testHelpers = []string{"internal/imagetest", "internal/registrytest", "internal/clients", "internal/faultnet", "internal/sharedtest", "internal/gatetest"}
 
 // homes says which packages may import a big dependency. Where tests is true,
 // so may the tests of any package.
@@ -49,7 +50,7 @@ var homes = []struct {
 }{
 	{imports: []string{"github.com/open-policy-agent/opa"}, packages: []string{"engine/policy/rego"}},
 	{imports: []string{"github.com/redis/go-redis"}, packages: []string{"internal/verdicts"}},
-	{imports: []string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx"}, packages: []string{"internal/catalog"}},
+	{imports: []string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx"}, packages: []string{"internal/catalog"}, tests: true},
 	{imports: []string{"github.com/distribution/distribution/v3/registry"},
 		packages: []string{"internal/localregistry", "internal/registrytest", "internal/clients"}},
 	{imports: []string{"github.com/google/go-containerregistry"},

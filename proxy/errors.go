@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,9 +12,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/policy"
+	"github.com/pratique/pratique/internal/audit"
 	"github.com/pratique/pratique/internal/auth"
+	"github.com/pratique/pratique/internal/catalog"
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/serve"
 )
@@ -24,6 +30,9 @@ type failure struct {
 	message string
 	detail  any
 	retry   time.Duration
+	audit   string            // kind of the entry in the audit trail; "" for none
+	digest  digest.Digest     // of what was refused, for the trail
+	headers map[string]string // that the client is to see besides
 }
 
 func (f *failure) Error() string { return f.code + ": " + f.message }
@@ -47,10 +56,10 @@ const pendingRetry = 5 * time.Second
 // denied turns a decision of the gate into an answer. 403 and DENIED, because
 // docker loses the text of a 5xx and containerd that of anything but 403; the
 // message is complete by itself, because few clients show the detail.
-func denied(d gate.Decision) error {
-	f := &failure{status: http.StatusForbidden, code: "DENIED", message: "pratique: " + d.Message, detail: detail(d.Verdict)}
+func denied(d gate.Decision, kind string, content digest.Digest) error {
+	f := &failure{status: http.StatusForbidden, code: "DENIED", message: "pratique: " + d.Message, detail: detail(d.Verdict), audit: kind, digest: content}
 	if d.Outcome == gate.Pending {
-		f.status, f.code, f.retry = http.StatusTooManyRequests, "TOOMANYREQUESTS", pendingRetry
+		f.status, f.code, f.retry, f.audit = http.StatusTooManyRequests, "TOOMANYREQUESTS", pendingRetry, ""
 	}
 	return f
 }
@@ -98,11 +107,31 @@ var tellable = []struct {
 	{image.ErrConfigInvalid, http.StatusBadRequest, "MANIFEST_INVALID"},
 }
 
+// noteRefusal keeps refusals in the audit trail.
+func (p *Proxy) noteRefusal(ctx context.Context, q request, err error) error {
+	f := translate(err)
+	if f.audit == "" {
+		return nil
+	}
+	reference := q.vars["reference"]
+	if reference == "" {
+		reference = q.vars["digest"]
+	}
+	return p.note(ctx, q, f.audit, reference, f.digest, f.message)
+}
+
+// note keeps an entry in the audit trail.
+func (p *Proxy) note(ctx context.Context, q request, kind, reference string, d digest.Digest, message string) error {
+	return p.Audit.Add(ctx, catalog.AuditEntry{
+		Kind: kind, Principal: q.caller.Name, Client: q.client, Repository: q.target.Name(), Reference: reference, Digest: d.String(), Message: brief(message),
+	})
+}
+
 // answerError writes any error as the distribution specification wants it.
-func answerError(w http.ResponseWriter, r *http.Request, err error) {
+func (p *Proxy) answerError(w http.ResponseWriter, r *http.Request, err error) {
 	var c *challenge
 	if errors.As(err, &c) {
-		answerChallenge(w, r, c)
+		p.answerChallenge(w, r, c)
 		return
 	}
 	f := translate(err)
@@ -115,7 +144,15 @@ func answerError(w http.ResponseWriter, r *http.Request, err error) {
 	if f.retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(f.retry.Seconds()+0.5)))
 	}
+	for name, value := range f.headers {
+		w.Header().Set(name, value)
+	}
 	writeErrors(w, f)
+}
+
+// Limited answers a request that a limit of the door turned away.
+func Limited(w http.ResponseWriter, _ *http.Request, _ time.Duration) {
+	writeErrors(w, &failure{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many requests or connections from this address: come back later (registry.limits)"})
 }
 
 // maxMessage bounds what a client is told in one message, in bytes.
@@ -133,6 +170,13 @@ func translate(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {
 		return f
+	}
+	var immutable *gate.ImmutableError
+	if errors.As(err, &immutable) {
+		return &failure{status: http.StatusForbidden, code: "DENIED", message: "pratique: " + immutable.Error(), audit: audit.PushRefused, digest: immutable.Manifest}
+	}
+	if errors.Is(err, image.ErrQuotaExceeded) {
+		return &failure{status: http.StatusForbidden, code: "DENIED", message: "pratique: the repository is full: delete what is not needed, or ask for a larger quota (storage.quotas)", audit: audit.PushRefused}
 	}
 	for _, t := range tellable {
 		if errors.Is(err, t.err) {
@@ -159,8 +203,10 @@ func fromUpstream(up *image.UpstreamError) *failure {
 	case up.Status == 0:
 		f.message = fmt.Sprintf("the upstream registry %s cannot be reached", up.Registry)
 	case up.Status == http.StatusTooManyRequests:
-		f.status, f.code, f.retry = up.Status, "TOOMANYREQUESTS", up.RetryAfter
-		f.message = fmt.Sprintf("the upstream registry %s asks to come back later", up.Registry)
+		f.status, f.code, f.retry = up.Status, "TOOMANYREQUESTS", cmp.Or(up.RetryAfter, pendingRetry)
+		f.message, f.headers = fmt.Sprintf("the upstream registry %s asks to come back later", up.Registry), up.RateLimit
+	case up.Status == http.StatusForbidden && up.Code == "DENIED" && strings.HasPrefix(up.Message, "pratique: "):
+		f.status, f.code, f.message = http.StatusForbidden, "DENIED", up.Message // another Pratique has said why
 	case up.Status == http.StatusUnauthorized || up.Status == http.StatusForbidden:
 		f.status, f.code = http.StatusForbidden, "DENIED"
 		f.message = fmt.Sprintf("pratique: the upstream registry %s refused the credentials that pratique has for it, or has no such repository", up.Registry)
@@ -170,8 +216,8 @@ func fromUpstream(up *image.UpstreamError) *failure {
 	return f
 }
 
-func answerChallenge(w http.ResponseWriter, r *http.Request, c *challenge) {
-	h := auth.Challenge(r, c.scopes...)
+func (p *Proxy) answerChallenge(w http.ResponseWriter, r *http.Request, c *challenge) {
+	h := p.Auth.Challenge(r, c.scopes...)
 	if c.known {
 		h += `,error="insufficient_scope"`
 	}

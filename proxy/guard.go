@@ -16,9 +16,9 @@ func (p *Proxy) guard(next http.Handler) http.Handler {
 		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 		switch {
 		case strings.Contains(r.URL.EscapedPath(), "%"), strings.Contains(r.URL.Path, "//"), dotted(r.URL.Path):
-			answerError(w, r, refuse(http.StatusBadRequest, "NAME_INVALID", "the path has escapes, empty or dot segments: no name or reference has any"))
-		case p.OpenLoopback && !serve.LocalRequest(r):
-			answerError(w, r, refuse(http.StatusForbidden, "DENIED", "pratique: open to this machine alone: the request names another host (Host, Origin or Forwarded header)"))
+			p.answerError(w, r, refuse(http.StatusBadRequest, "NAME_INVALID", "the path has escapes, empty or dot segments: no name or reference has any"))
+		case p.OpenLoopback && p.Auth.Open() && !serve.LocalRequest(r):
+			p.answerError(w, r, refuse(http.StatusForbidden, "DENIED", "pratique: open to this machine alone: the request names another host (Host, Origin or Forwarded header)"))
 		default:
 			next.ServeHTTP(w, r)
 		}

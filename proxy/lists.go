@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -21,7 +24,7 @@ func (p *Proxy) listTags(w http.ResponseWriter, r *http.Request, q request) erro
 	if text := query.Get("n"); text != "" {
 		asked, err := strconv.Atoi(text)
 		if err != nil || asked < 0 {
-			return refuse(http.StatusBadRequest, "PAGINATION_NUMBER_INVALID", "n is no number of tags")
+			return refuse(http.StatusBadRequest, "UNSUPPORTED", "n is no number of tags")
 		}
 		n = min(n, asked)
 	}
@@ -52,7 +55,11 @@ func (p *Proxy) listReferrers(w http.ResponseWriter, r *http.Request, q request)
 	if err != nil {
 		return err
 	}
-	known, err := p.Catalog.Referrers(r.Context(), q.target.Key(), subject)
+	canonical, err := p.Gate.Canonical(r.Context(), subject)
+	if err != nil {
+		return err
+	}
+	known, err := p.Catalog.Referrers(r.Context(), q.target.Key(), canonical)
 	if err != nil {
 		return err
 	}
@@ -60,19 +67,47 @@ func (p *Proxy) listReferrers(w http.ResponseWriter, r *http.Request, q request)
 	if err != nil && !errors.Is(err, image.ErrUnsupported) && !notFound(err) {
 		return err
 	}
-	wanted := r.URL.Query().Get("artifactType")
+	query := r.URL.Query()
+	wanted := query.Get("artifactType")
 	if wanted != "" {
 		w.Header().Set("OCI-Filters-Applied", "artifactType")
 	}
-	manifests, seen := []image.Descriptor{}, map[digest.Digest]bool{}
-	for _, d := range append(known, upstream...) {
-		if seen[d.Digest] || (wanted != "" && d.ArtifactType != wanted) {
+	page, more := referrersPage(append(known, upstream...), wanted, digest.Digest(query.Get("last")))
+	if more {
+		next := url.Values{"last": {page[len(page)-1].Digest.String()}}
+		for _, name := range []string{"artifactType", "ns"} {
+			if value := query.Get(name); value != "" {
+				next.Set(name, value)
+			}
+		}
+		w.Header().Set("Link", fmt.Sprintf(`</v2/%s/referrers/%s?%s>; rel="next"`, q.name, subject, next.Encode()))
+	}
+	writeJSON(w, http.StatusOK, image.MediaTypeIndex, map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeIndex, "manifests": page})
+	return nil
+}
+
+// maxReferrersPage bounds one page of referrers, in bytes: clients read it as a
+// manifest.
+const maxReferrersPage = image.MaxManifestSize - 1<<10
+
+// referrersPage returns the descriptors after last, in the order of their
+// digests, each once, as many as fit one page.
+func referrersPage(all []image.Descriptor, wanted string, last digest.Digest) (page []image.Descriptor, more bool) {
+	slices.SortStableFunc(all, func(a, b image.Descriptor) int { return strings.Compare(a.Digest.String(), b.Digest.String()) })
+	page, size := []image.Descriptor{}, 0
+	for i, d := range all {
+		if d.Digest <= last || (i > 0 && all[i-1].Digest == d.Digest) || (wanted != "" && d.ArtifactType != wanted) {
 			continue
 		}
-		seen[d.Digest] = true
 		d.Data = nil
-		manifests = append(manifests, d)
+		raw, err := json.Marshal(d)
+		if err != nil { // of a type of ours: cannot be
+			continue
+		}
+		if size += len(raw) + 1; size > maxReferrersPage && len(page) > 0 {
+			return page, true
+		}
+		page = append(page, d)
 	}
-	writeJSON(w, http.StatusOK, image.MediaTypeIndex, map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeIndex, "manifests": manifests})
-	return nil
+	return page, false
 }

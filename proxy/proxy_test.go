@@ -35,7 +35,7 @@ func open(t testing.TB, o gatetest.Options) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy.Proxy{Gate: s.Gate, Upstreams: s.Upstreams, Catalog: s.Catalog, Auth: tokens, OpenLoopback: true, Log: s.Log, Now: time.Now}
+	p := &proxy.Proxy{Gate: s.Gate, Upstreams: s.Upstreams, Catalog: s.Catalog, Auth: tokens, OpenLoopback: true, Audit: s.Audit, Log: s.Log, Now: time.Now}
 	server := httptest.NewServer(p.Handler())
 	t.Cleanup(server.Close)
 	return &door{s, server.URL, t}

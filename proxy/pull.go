@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/pratique/pratique/engine/image"
+	"github.com/pratique/pratique/internal/audit"
 	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/serve"
@@ -29,53 +30,106 @@ func (p *Proxy) pullManifest(w http.ResponseWriter, r *http.Request, q request) 
 	ask := q.question(tag)
 	m, err := p.resolve(r.Context(), ask, d)
 	if err != nil {
-		return err
+		return p.refuseTag(w, r, q, tag, err)
 	}
 	serve.Note(r.Context(), "", slog.String("digest", m.Digest.String()))
-	decision := p.Gate.Pull(r.Context(), ask, m)
-	if decision.Outcome != gate.Served {
-		if r.Method != http.MethodHead || decision.Outcome == gate.Pending || !q.may(auth.Push) {
-			return denied(decision)
+	named := d
+	if tag != "" {
+		if named, err = p.Gate.Name(r.Context(), ask, m); err != nil {
+			return err
 		}
-		// Whoever may push must be able to overwrite or sign what is refused:
-		// containerd and oras give up when HEAD fails. No byte is given away.
-		decision.Warning = "pulls are refused: " + decision.Message
-	} else {
+	}
+	decision := p.Gate.Pull(r.Context(), ask, m)
+	switch {
+	case decision.Outcome == gate.Served:
 		p.Gate.Grant(ask, m, decision)
+	case decision.Outcome != gate.Served && p.buries(q, tag): // nobody pushes through a mirror
+		return p.refuseTag(w, r, q, tag, denied(decision, audit.PullRefused, m.Digest))
+	case decision.Outcome == gate.Refused && p.keeps(r, q, tag, m):
+		decision.Warning = "pulls are refused: " + decision.Message
+	case decision.Outcome == gate.Refused && p.mayKeep(r, q):
+		return &challenge{scopes: scopesFor(auth.Push, q.name)}
+	default:
+		return denied(decision, audit.PullRefused, m.Digest)
+	}
+	if err := p.pulled(r, q, m, decision); err != nil {
+		return err
 	}
 	warn(w, decision)
-	return p.writeManifest(w, r, m)
+	return writeManifest(w, r, m, named)
+}
+
+// keeps reports whether a refused manifest is shown to somebody who is to
+// overwrite, sign or delete it, which is their right. HEAD is for those who may
+// push: containerd and oras give up when it fails. The document itself, which
+// names what is refused and has nothing of it, is for those whose token is for
+// deleting (skopeo reads what it deletes) and, by digest, for those who may push
+// and have a name (cosign reads what it signs, with a token for pull alone).
+func (p *Proxy) keeps(r *http.Request, q request, tag string, m *image.Manifest) bool {
+	if r.Method == http.MethodHead {
+		return p.pushes(q)
+	}
+	return !m.HasData() && (q.may(auth.Delete) || tag == "" && !q.caller.Anonymous() && p.pushes(q))
+}
+
+// mayKeep reports whether a client that came without a token could get one that
+// shows it may push. containerd and oras begin with HEAD and no token at all.
+func (p *Proxy) mayKeep(r *http.Request, q request) bool {
+	return r.Method == http.MethodHead && !q.caller.Token && p.Auth.May(auth.Anonymous, auth.Push, q.target.Name())
+}
+
+// pulled notes what is to be known of a manifest that is about to be answered.
+func (p *Proxy) pulled(r *http.Request, q request, m *image.Manifest, decision gate.Decision) error {
+	if r.Method == http.MethodHead {
+		if !p.pushes(q) {
+			return nil
+		}
+		return p.Gate.Touch(r.Context(), q.target, m)
+	}
+	if decision.Pass == nil {
+		return nil
+	}
+	return p.note(r.Context(), q, audit.PassUsed, q.vars["reference"], m.Digest, decision.Warning)
 }
 
 // resolve finds the manifest that a tag or digest stands for, and records that
 // the repository has it.
 func (p *Proxy) resolve(ctx context.Context, ask gate.Question, d digest.Digest) (*image.Manifest, error) {
+	if ask.Tag == "" {
+		if stone := p.stones.text(d); stone != "" {
+			return nil, refuse(http.StatusForbidden, "DENIED", stone)
+		}
+	}
+	before, err := p.Gate.Bound(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
 	if ask.Tag != "" {
-		var err error
 		if d, err = p.Gate.Resolve(ctx, ask.Target, ask.Tag); err != nil {
 			return nil, err
 		}
 	}
 	m, err := p.Gate.Manifest(ctx, ask.Target, image.Descriptor{Digest: d})
+	if m == nil && err == nil {
+		m, err = p.Gate.Fetch(ctx, ask, d.String())
+	}
+	if errors.Is(err, image.ErrManifestInvalid) {
+		return nil, &failure{status: http.StatusForbidden, code: "DENIED", audit: audit.PullRefused, digest: d, message: "pratique: refused, because the manifest cannot be read without doubt: " + err.Error()}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if m != nil {
-		return m, p.Gate.Bind(ctx, ask, m)
-	}
-	m, err = p.Gate.Fetch(ctx, ask, d.String())
-	if errors.Is(err, image.ErrManifestInvalid) {
-		return nil, &failure{status: http.StatusForbidden, code: "DENIED", message: "pratique: refused, because the manifest cannot be read without doubt: " + err.Error()}
-	}
-	return m, err
+	return m, p.Gate.Bind(ctx, ask, m, before)
 }
 
-func (p *Proxy) writeManifest(w http.ResponseWriter, r *http.Request, m *image.Manifest) error {
+// writeManifest answers the bytes that were judged, under the digest by which the
+// client knows them.
+func writeManifest(w http.ResponseWriter, r *http.Request, m *image.Manifest, named digest.Digest) error {
 	h := w.Header()
-	h.Set("Docker-Content-Digest", m.Digest.String())
-	h.Set("Etag", `"`+m.Digest.String()+`"`)
+	h.Set("Docker-Content-Digest", named.String())
+	h.Set("Etag", `"`+named.String()+`"`)
 	h.Set("Vary", "Accept")
-	if notModified(r, m.Digest) {
+	if notModified(r, named) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -120,36 +174,55 @@ func (p *Proxy) pullBlob(w http.ResponseWriter, r *http.Request, q request) erro
 		return err
 	}
 	if m != nil {
-		if decision := p.Gate.Pull(r.Context(), ask, m); decision.Outcome != gate.Served {
-			return denied(decision)
+		decision := p.Gate.Pull(r.Context(), ask, m)
+		if decision.Outcome != gate.Served {
+			return denied(decision, audit.PullRefused, m.Digest)
 		}
-		return p.writeManifest(w, r, m)
+		if err := p.pulled(r, q, m, decision); err != nil {
+			return err
+		}
+		warn(w, decision)
+		return writeManifest(w, r, m, d)
 	}
 	access := gate.Read
 	if r.Method == http.MethodHead {
 		access = gate.Exists
 	}
-	decision, err := p.Gate.Blob(r.Context(), ask, d, access, q.may(auth.Push))
+	decision, err := p.Gate.Blob(r.Context(), ask, d, access, p.pushes(q))
 	if err != nil {
 		return err
 	}
-	if decision.Outcome != gate.Served {
-		return denied(decision)
+	switch {
+	case decision.Outcome == gate.Refused && p.mayKeep(r, q):
+		return &challenge{scopes: scopesFor(auth.Push, q.name)}
+	case decision.Outcome != gate.Served:
+		return denied(decision, audit.PullRefused, d)
+	case decision.Pass != nil && access == gate.Read:
+		if err := p.note(r.Context(), q, audit.PassUsed, d.String(), d, decision.Warning); err != nil {
+			return err
+		}
 	}
 	warn(w, decision)
 	return p.writeBlob(w, r, q, d)
+}
+
+// pushes reports whether the caller pushes to the repository: its token says so,
+// or, of one with a name of its own, the rules do. Clients read back what they
+// have just uploaded with tokens for pull alone.
+func (p *Proxy) pushes(q request) bool {
+	return q.may(auth.Push) || !q.caller.Anonymous() && p.Auth.May(q.caller.Name, auth.Push, q.target.Name())
 }
 
 func (p *Proxy) writeBlob(w http.ResponseWriter, r *http.Request, q request, d digest.Digest) error {
 	h := w.Header()
 	reg, repo := q.target.Upstream.Registry, q.target.Repository
 	var span byteRange
-	if r.Method == http.MethodHead || r.Header.Get("Range") != "" {
+	if wanted := wantedRange(r, d); r.Method == http.MethodHead || wanted != "" {
 		size, err := reg.StatBlob(r.Context(), repo, d)
 		if err != nil {
 			return err
 		}
-		if span, err = parseRange(r.Header.Get("Range"), size); err != nil {
+		if span, err = parseRange(wanted, size); err != nil {
 			h.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
 			return refuse(http.StatusRequestedRangeNotSatisfiable, "UNSUPPORTED", "the range lies outside of the blob")
 		}
@@ -181,47 +254,5 @@ func (p *Proxy) writeBlob(w http.ResponseWriter, r *http.Request, q request, d d
 		// says, so the server cuts the connection and the client knows.
 		serve.Note(r.Context(), "", slog.String("cut", err.Error()))
 	}
-	return nil
-}
-
-func (p *Proxy) deleteManifest(w http.ResponseWriter, r *http.Request, q request) error {
-	d, tag, err := parseReference(q.vars["reference"])
-	if err != nil {
-		return err
-	}
-	reg, repo := q.target.Upstream.Registry, q.target.Repository
-	ctx := context.WithoutCancel(r.Context())
-	if tag != "" {
-		err = reg.DeleteTag(ctx, repo, tag)
-	} else {
-		err = reg.DeleteManifest(ctx, repo, d)
-	}
-	if err != nil && !notFound(err) {
-		return err
-	}
-	// What the upstream no longer has is forgotten, also when an earlier delete
-	// was cut between the two.
-	var forgot error
-	if tag != "" {
-		forgot = p.Gate.ForgetTag(ctx, q.target, tag)
-	} else {
-		forgot = p.Gate.ForgetManifest(ctx, q.target, d)
-	}
-	if err = errors.Join(err, forgot); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusAccepted)
-	return nil
-}
-
-func (p *Proxy) deleteBlob(w http.ResponseWriter, r *http.Request, q request) error {
-	d, err := parseDigest(q.vars["digest"])
-	if err != nil {
-		return err
-	}
-	if err := q.target.Upstream.Registry.DeleteBlob(r.Context(), q.target.Repository, d); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusAccepted)
 	return nil
 }

@@ -6,12 +6,24 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // byteRange is the part of a blob that is sent.
 type byteRange struct {
 	start, length, size int64
 	partial             bool
+}
+
+// wantedRange is the Range header, where it counts: of GET, and with If-Range
+// only for the content that the client has a part of.
+// https://www.rfc-editor.org/rfc/rfc9110#section-14.2 and 13.1.5
+func wantedRange(r *http.Request, d digest.Digest) string {
+	if held := r.Header.Get("If-Range"); r.Method != http.MethodGet || held != "" && held != `"`+d.String()+`"` {
+		return ""
+	}
+	return r.Header.Get("Range")
 }
 
 var errRange = errors.New("range not satisfiable")

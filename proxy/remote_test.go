@@ -42,7 +42,7 @@ func remote(t *testing.T, cfg upstream.Config) gate.Upstreams {
 // What wrap makes of its registry is what the proxy sees; nil: itself.
 func second(t *testing.T, wrap func(gate.Registry) gate.Registry) gate.Upstreams {
 	t.Helper()
-	local, err := localregistry.Open(filepath.Join(t.TempDir(), "second"))
+	local, err := localregistry.Open(filepath.Join(t.TempDir(), "second"), localregistry.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,8 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"hash"
@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/pratique/pratique/engine/image"
@@ -22,6 +23,7 @@ import (
 
 const (
 	uploadIdle    = 30 * time.Minute // after which an upload without a request is given up
+	uploadParked  = 10 * time.Second // after which its analysis is: the blob is read again if it is ever wanted
 	maxUploads    = 1000             // open at the same time
 	maxRepository = 200              // of them to one repository by one principal
 )
@@ -45,6 +47,7 @@ type upload struct {
 	offset   int64  // bytes that the upstream has taken
 	hashed   int64  // bytes that went into hash and follower
 	hash     hash.Hash
+	hash512  hash.Hash // nil unless the client announced sha512 before the first byte
 	follower *gate.Follower
 	touched  time.Time
 	single   bool // one POST has it all: nobody knows its address
@@ -60,7 +63,7 @@ func (us *uploads) start(ctx context.Context, g *gate.Gate, q request, now time.
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{id: rand.Text(), target: q.target, principal: q.caller.Name, busy: make(chan struct{}, 1), state: state, hash: sha256.New(), follower: g.Follow(), touched: now}
+	u := &upload{id: uuid.NewString(), target: q.target, principal: q.caller.Name, busy: make(chan struct{}, 1), state: state, hash: sha256.New(), follower: g.Follow(), touched: now}
 	u.busy <- struct{}{}
 	us.mu.Lock()
 	defer us.mu.Unlock()
@@ -180,6 +183,22 @@ func (us *uploads) remove(u *upload) {
 	u.unlock()
 }
 
+// parkIdle ends the analyses of uploads on which nothing has happened for a
+// moment.
+func (us *uploads) parkIdle(now time.Time) {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	for _, u := range us.all {
+		if !u.tryLock() {
+			continue
+		}
+		if now.Sub(u.touched) > uploadParked {
+			u.park()
+		}
+		u.unlock()
+	}
+}
+
 // abandon gives up the uploads for which tired says so and on which no request
 // is at work. All together may take abandonTime.
 func (us *uploads) abandon(ctx context.Context, tired func(*upload) bool) error {
@@ -214,6 +233,9 @@ func (u *upload) append(ctx context.Context, body io.Reader, now time.Time) erro
 	tee := io.TeeReader(body, writerFunc(func(b []byte) (int, error) {
 		u.hashed += int64(len(b))
 		u.hash.Write(b)
+		if u.hash512 != nil {
+			u.hash512.Write(b)
+		}
 		return u.follower.Write(b)
 	}))
 	state, written, err := u.target.Upstream.Registry.AppendUpload(ctx, u.target.Repository, u.state, u.offset, tee)
@@ -226,6 +248,28 @@ func (u *upload) append(ctx context.Context, body io.Reader, now time.Time) erro
 		err = fmt.Errorf("the registry took %d of %d bytes: %w", u.offset, u.hashed, io.ErrShortWrite)
 	}
 	return err
+}
+
+// park ends the analysis of an upload that has no request: a client that goes on
+// later is served all the same, and until then it costs next to nothing.
+func (u *upload) park() { u.follower.Abort() }
+
+// announce says by which algorithm the digest will be.
+func (u *upload) announce(a digest.Algorithm) {
+	if a == digest.SHA512 && u.hashed == 0 && u.hash512 == nil {
+		u.hash512 = sha512.New()
+	}
+}
+
+// digest is that of all bytes so far, "" if they were not hashed for it.
+func (u *upload) digest(a digest.Algorithm) digest.Digest {
+	switch {
+	case a == digest.SHA256:
+		return digest.NewDigest(a, u.hash)
+	case a == digest.SHA512 && u.hash512 != nil:
+		return digest.NewDigest(a, u.hash512)
+	}
+	return ""
 }
 
 // consistent reports whether the upstream has what was hashed and analysed.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/internal/api"
+	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/gatetest"
 	"github.com/pratique/pratique/internal/imagetest"
 )
@@ -21,9 +22,13 @@ import (
 func openAPI(t *testing.T, images map[string]imagetest.Image) string {
 	t.Helper()
 	s := gatetest.New(t, gatetest.Options{})
+	access, err := auth.New(auth.Config{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
 	a := &api.API{
 		Gate: s.Gate, Catalog: s.Catalog, Metrics: s.Metrics, Version: "1.2.3", RegistryHost: "127.0.0.1:5000",
-		OpenLoopback: true, Writable: true, Log: s.Log, Now: s.Clock.Now,
+		OpenLoopback: true, Auth: access, Audit: s.Audit, Collect: s.Collect, Log: s.Log, Now: s.Clock.Now,
 	}
 	server := httptest.NewServer(a.Handler())
 	t.Cleanup(server.Close)

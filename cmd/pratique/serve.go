@@ -76,8 +76,8 @@ func isTerminal(out any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// reloadOnHangup puts the gate's settings of a changed configuration in force
-// at SIGHUP. A configuration that is not good changes nothing.
+// reloadOnHangup puts a changed configuration in force at SIGHUP, as far as that
+// goes without a restart. A configuration that is not good changes nothing.
 func (s *system) reloadOnHangup(ctx context.Context, flags *configFlags, log *slog.Logger) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -93,14 +93,17 @@ func (s *system) reloadOnHangup(ctx context.Context, flags *configFlags, log *sl
 			log.Error("configuration not reloaded: the one in force stays", "error", err)
 			continue
 		}
-		s.gate.Reconfigure(ctx, c.Gate)
-		log.Info("configuration reloaded", "note", "gate settings and rules are in force; everything else needs a restart")
+		if err := s.reload(ctx, c); err != nil {
+			log.Error("configuration not reloaded: the one in force stays", "error", err)
+			continue
+		}
+		log.Info("configuration reloaded", "note", "gate, auth and certificates are in force; everything else needs a restart")
 	}
 }
 
 // banner tells a newcomer where things are and what to type next.
 func (s *system) banner(out io.Writer) {
-	mode := map[bool]string{true: "everybody on this machine may push and pull", false: "anonymous access as configured: auth.anonymous"}[s.config.Loopback()]
+	mode := map[bool]string{true: "everybody on this machine may push and pull", false: "who may do what: auth.anonymous, auth.users_file, auth.rules"}[s.auth.Open()]
 	host := s.registry.Addr()
 	fmt.Fprintf(out, `
   Pratique %s

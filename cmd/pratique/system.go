@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pratique/pratique/internal/bytesize"
 )
 
 func newSystemCommand() *cobra.Command {
@@ -20,6 +22,12 @@ func newSystemCommand() *cobra.Command {
 	}
 	c.flags(cmd)
 	cmd.AddCommand(&cobra.Command{
+		Use: "collect", Short: "Collect garbage now, instead of at the next storage.gc.interval", Args: cobra.NoArgs,
+		Long: `Collect garbage of a running pratique now: blobs of the embedded registry that no
+manifest names, untagged manifests where storage.gc.untagged says so, reports and
+records that nothing refers to. It takes the right "admin" on everything.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.collect(cmd.Context(), cmd.OutOrStdout()) },
+	}, &cobra.Command{
 		Use: "status", Short: "Show whether it is ready, its policy and the age of its data", Args: cobra.NoArgs,
 		Long: "Show whether a running pratique is ready, its policy and the age of its data.\n\nExit code 0: ready. 2: not ready, or it does not answer.",
 		Example: `  pratique system status
@@ -27,6 +35,31 @@ func newSystemCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), cmd.OutOrStdout()) },
 	})
 	return cmd
+}
+
+func (c *client) collect(ctx context.Context, w io.Writer) error {
+	var raw json.RawMessage
+	if err := c.do(ctx, http.MethodPost, "/v1/pratique/collect", nil, nil, &raw); err != nil {
+		return err
+	}
+	if c.format == "json" {
+		return printJSON(w, raw)
+	}
+	var done struct {
+		Untagged  int           `json:"untagged_manifests"`
+		Forgotten int           `json:"forgotten_manifests"`
+		Blobs     int           `json:"blobs"`
+		Bytes     int64         `json:"bytes"`
+		Records   int64         `json:"records"`
+		Took      time.Duration `json:"took_ns"`
+	}
+	if err := json.Unmarshal(raw, &done); err != nil {
+		return fmt.Errorf("read what was collected: %w", err)
+	}
+	return table(w, nil, [][]string{
+		{"Untagged manifests deleted", strconv.Itoa(done.Untagged)}, {"Blobs removed", fmt.Sprintf("%d, %s", done.Blobs, bytesize.Size(done.Bytes))},
+		{"Manifests forgotten", strconv.Itoa(done.Forgotten)}, {"Records purged", strconv.FormatInt(done.Records, 10)}, {"Took", done.Took.Round(time.Millisecond).String()},
+	})
 }
 
 // statusResult is what the API answers about itself, as far as it is printed.

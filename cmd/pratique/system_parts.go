@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/pratique/pratique/engine/advisory"
-	"github.com/pratique/pratique/internal/api"
+	"github.com/pratique/pratique/internal/audit"
 	"github.com/pratique/pratique/internal/auth"
+	"github.com/pratique/pratique/internal/blobcache"
 	"github.com/pratique/pratique/internal/catalog"
 	"github.com/pratique/pratique/internal/config"
 	"github.com/pratique/pratique/internal/feeds"
+	"github.com/pratique/pratique/internal/garbage"
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/localregistry"
 	"github.com/pratique/pratique/internal/serve"
@@ -31,7 +33,12 @@ const memoryVerdicts = 24 << 20
 // system is everything that serve runs.
 type system struct {
 	config   config.Config
+	catalog  *catalog.Catalog
+	audit    *audit.Trail
 	gate     *gate.Gate
+	garbage  *garbage.Collector
+	cache    *blobcache.Cache // nil when no blobs of remote upstreams are kept
+	auth     *auth.Service
 	feeds    *feeds.Refresher
 	proxy    *proxy.Proxy
 	registry *serve.Server
@@ -53,9 +60,7 @@ func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
 	metrics := serve.NewMetrics()
-	s.registry = &serve.Server{Name: "registry", Listen: c.Registry.Listen, TLS: c.Registry.TLS, Drain: drain, Log: log}
-	s.api = &serve.Server{Name: "api", Listen: c.API.Listen, TLS: c.API.TLS, Drain: drain, Log: log}
-	if err := errors.Join(s.registry.Bind(), s.api.Bind()); err != nil {
+	if err := s.bindDoors(metrics, log); err != nil {
 		return nil, fmt.Errorf("%w (is another pratique running? choose another port with --set registry.listen=... or --set api.listen=...)", err)
 	}
 	cat, err := catalog.Open(ctx, c.Path("catalog.db"))
@@ -63,12 +68,13 @@ func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system
 		return nil, err
 	}
 	s.closers = append(s.closers, cat.Close)
+	s.catalog, s.audit = cat, &audit.Trail{Catalog: cat, Log: log, Now: time.Now}
 	data, err := advisory.OpenStore(feeds.IndexDir(c.DataDir))
 	if err != nil {
 		return nil, err
 	}
 	s.closers = append(s.closers, data.Close)
-	upstreams, err := s.openUpstreams(c)
+	upstreams, err := s.openUpstreams(c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -79,45 +85,35 @@ func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system
 	s.feeds = &feeds.Refresher{DataDir: c.DataDir, Config: c.Feeds, Log: log, OnChange: s.dataChanged(log)}
 	if s.gate, err = gate.New(gate.Options{
 		Config: c.Gate, Upstreams: upstreams, Catalog: cat, Verdicts: tiers, Data: data, Syncing: s.syncing,
-		SpoolDir: c.Path("spool"), ReportURL: s.pagesURL(), Metrics: metrics, Log: log, Now: time.Now,
+		Audit: s.audit, Nobody: auth.Anonymous, SpoolDir: c.Path("spool"), ReportURL: s.pagesURL(), Metrics: metrics, Log: log, Now: time.Now,
 	}); err != nil {
 		return nil, err
 	}
+	documents, err := policyDocuments(c.Policy)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.gate.LoadPolicies(ctx, documents, c.Policy.Active); err != nil {
+		return nil, err
+	}
+	s.garbage = &garbage.Collector{Config: c.Storage.GC, Gate: s.gate, Catalog: cat, Local: s.local, Name: c.EmbeddedName(), Audit: s.audit, Log: log, Now: time.Now}
 	metrics.FeedAge(func() map[string]time.Duration { return feedAges(data) })
-	return s, s.openDoors(ctx, cat, upstreams, metrics, log)
+	return s, s.openDoors(upstreams, metrics, log)
 }
 
-func (s *system) openDoors(ctx context.Context, cat *catalog.Catalog, upstreams gate.Upstreams, metrics *serve.Metrics, log *slog.Logger) error {
-	documents, err := policyDocuments(s.config.Policy)
-	if err != nil {
-		return err
+func (s *system) openUpstreams(c config.Config, log *slog.Logger) (gate.Upstreams, error) {
+	if c.Storage.Cache > 0 && c.Remote() {
+		cache, err := blobcache.Open(blobcache.Options{Dir: c.Path("cache"), Limit: int64(c.Storage.Cache), Log: log, Now: time.Now})
+		if err != nil {
+			return nil, err
+		}
+		s.cache = cache
 	}
-	if err := s.gate.LoadPolicies(ctx, documents, s.config.Policy.Active); err != nil {
-		return err
-	}
-	tokens, err := auth.New(s.config.Auth, s.config.Loopback())
-	if err != nil {
-		return err
-	}
-	open := s.config.Loopback() && s.config.Auth.Anonymous == ""
-	s.proxy = &proxy.Proxy{Gate: s.gate, Upstreams: upstreams, Catalog: cat, Auth: tokens, OpenLoopback: open, Log: log, Now: time.Now}
-	s.registry.Handler = serve.Recorded("registry", log, metrics, nil, s.proxy.Handler())
-	local := auth.Loopback(s.config.API.Listen)
-	pages := &api.API{
-		Gate: s.gate, Catalog: cat, Metrics: metrics, Feeds: func() ([]feeds.Status, error) { return feeds.List(s.config.DataDir) },
-		Version: versionText(), RegistryHost: s.registry.Addr(), OpenLoopback: local, Writable: local, Log: log, Now: time.Now,
-	}
-	quiet := map[string]bool{"/healthz": true, "/readyz": true, "/metrics": true, "/health": true}
-	s.api.Handler = serve.Recorded("api", log, metrics, quiet, pages.Handler())
-	return nil
-}
-
-func (s *system) openUpstreams(c config.Config) (gate.Upstreams, error) {
 	var all gate.Upstreams
 	for _, u := range c.Upstreams {
 		up := &gate.Upstream{Name: u.Name, Prefix: u.Prefix, Default: u.Default}
 		if u.Embedded {
-			local, err := localregistry.Open(c.Path("registry"))
+			local, err := localregistry.Open(c.Path("registry"), localregistry.Options{Quota: c.Storage.Quota})
 			if err != nil {
 				return nil, err
 			}
@@ -131,6 +127,9 @@ func (s *system) openUpstreams(c config.Config) (gate.Upstreams, error) {
 			}
 			s.closers = append(s.closers, remote.Close)
 			up.Registry, up.Hostnames = remote, u.Config.Names()
+			if s.cache != nil {
+				up.Registry = s.cache.Through(remote, u.Name)
+			}
 			up.Library = u.Prefix == "docker.io" || strings.Contains(u.URL, "registry-1.docker.io")
 		}
 		all = append(all, up)
@@ -184,7 +183,10 @@ func policyDocuments(c config.Policy) ([][]byte, error) {
 
 // parts are what runs for as long as serve does.
 func (s *system) parts() []func(context.Context) error {
-	all := []func(context.Context) error{s.gate.Run, s.proxy.Run, s.feeds.Run, s.registry.Run, s.api.Run}
+	all := []func(context.Context) error{s.gate.Run, s.proxy.Run, s.feeds.Run, s.auth.Run, s.garbage.Run, s.registry.Run, s.api.Run}
+	if s.cache != nil {
+		all = append(all, s.cache.Run)
+	}
 	if s.local != nil {
 		all = append(all, s.local.Run)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -78,6 +79,9 @@ func (a *API) answerError(w http.ResponseWriter, r *http.Request, err error) {
 		a.Log.Error("request failed", "path", r.URL.Path, "error", err)
 		told = refuse(http.StatusInternalServerError, "something went wrong inside; the log of pratique says what")
 	}
+	if told.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="pratique", charset="UTF-8"`)
+	}
 	if acceptsHTML(r) && !strings.HasPrefix(r.URL.Path, "/v1") {
 		a.writePage(w, told.status, "problem", problemPage{Title: http.StatusText(told.status), Message: told.message})
 		return
@@ -90,6 +94,12 @@ func (a *API) answerError(w http.ResponseWriter, r *http.Request, err error) {
 		detail["error_codes"] = []string{}
 	}
 	writeJSON(w, told.status, map[string]any{"message": told.message, "httpcode": told.status, "detail": detail})
+}
+
+// Limited answers a request that a limit of the door turned away.
+func Limited(w http.ResponseWriter, _ *http.Request, _ time.Duration) {
+	const status = http.StatusTooManyRequests
+	writeJSON(w, status, map[string]any{"message": "too many requests or connections from this address: come back later (api.limits)", "httpcode": status, "detail": map[string]any{"error_codes": []string{}}})
 }
 
 // writeJSON answers with a document. A client that has gone away is no error.

@@ -4,9 +4,9 @@
 //
 // It decides nothing about images: the gate does, and this package puts its
 // decisions into words, tables and JSON. Start with Handler for the routes;
-// report.go gathers what is known of an image, page.go draws it, anchore.go,
-// policies.go and evaluation.go speak Anchore's API, check.go and status.go our
-// own.
+// access.go says who may ask what, report.go gathers what is known of an image,
+// page.go draws it, anchore.go, policies.go and evaluation.go speak Anchore's API,
+// check.go, exceptions.go and status.go our own.
 package api
 
 import (
@@ -19,6 +19,8 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/pratique/pratique/engine/advisory"
+	"github.com/pratique/pratique/internal/audit"
+	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/catalog"
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/serve"
@@ -36,14 +38,17 @@ type API struct {
 	// RegistryHost is the address of the proxy as people type it before an
 	// image's name: "127.0.0.1:5000".
 	RegistryHost string
-	// OpenLoopback: everybody on this machine is served, with any password or
-	// none, so requests that come from elsewhere by way of a browser or another
-	// proxy are turned away.
+	// OpenLoopback: it listens on loopback alone. While everybody on this machine
+	// may do everything that needs no name (Auth.Open), with any password or none,
+	// requests that come from elsewhere by way of a browser or another proxy are
+	// turned away.
 	OpenLoopback bool
-	// Writable: whoever is served may also change policies.
-	Writable bool
-	Log      *slog.Logger
-	Now      func() time.Time // nil: time.Now
+	Auth         *auth.Service
+	Audit        *audit.Trail
+	// Collect runs a garbage collection and tells what it has removed.
+	Collect func(context.Context) (any, error)
+	Log     *slog.Logger
+	Now     func() time.Time // nil: time.Now
 }
 
 // Limits of one request. A check may wait for the first analysis of an image.
@@ -66,6 +71,13 @@ func (a *API) Handler() http.Handler {
 		{"/report/{digest}", "GET HEAD", "report", a.report},
 		{"/v1/pratique/check", "GET HEAD", "check", a.check},
 		{"/v1/pratique/status", "GET HEAD", "status", a.status},
+		{"/v1/pratique/audit", "GET HEAD", "audit trail", a.auditTrail},
+		{"/v1/pratique/break-glass", "GET HEAD", "list grants", a.listPasses},
+		{"/v1/pratique/break-glass", "POST", "break glass", a.grantPass},
+		{"/v1/pratique/break-glass/{id}", "DELETE", "end grant", a.endPass},
+		{"/v1/pratique/quarantine", "GET HEAD", "list quarantine", a.listHolds},
+		{"/v1/pratique/quarantine/{what:release|drop}", "POST", "end quarantine", a.endHold},
+		{"/v1/pratique/collect", "POST", "collect garbage", a.collect},
 		{"/v1/events", "GET HEAD", "events", a.events},
 		{"/v1", "GET HEAD", "anchore root", a.anchoreRoot},
 		{"/v1/", "GET HEAD", "anchore root", a.anchoreRoot},
@@ -124,29 +136,6 @@ func named(operation string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serve.Note(r.Context(), operation)
 		next.ServeHTTP(w, r)
-	})
-}
-
-// guard turns away what may not be asked, before any route looks at it, and
-// tells browsers what they may do with the answers: nothing but show them.
-func (a *API) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		serve.Note(r.Context(), "turned away")
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		switch {
-		case a.OpenLoopback && !serve.LocalRequest(r):
-			a.answerError(w, r, refuse(http.StatusForbidden, "open to this machine alone: the request names another host (Host, Origin or Forwarded header)"))
-		case !a.Writable && r.Method != http.MethodGet && r.Method != http.MethodHead:
-			a.answerError(w, r, &refusal{http.StatusForbidden, "Access Denied: everybody may read here, and nobody may change anything by this address", map[string]any{"permission_required": "write"}})
-		case len(r.URL.RawQuery) > maxParameters:
-			a.answerError(w, r, refuse(http.StatusRequestURITooLong, "the query is too long"))
-		default:
-			next.ServeHTTP(w, r)
-		}
 	})
 }
 

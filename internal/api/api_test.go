@@ -16,6 +16,7 @@ import (
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/internal/api"
+	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/gatetest"
 	"github.com/pratique/pratique/internal/imagetest"
@@ -33,12 +34,21 @@ func open(t testing.TB, o gatetest.Options) *door {
 	return openAPI(t, o, func(*api.API) {})
 }
 
+func access(t testing.TB, c auth.Config, loopback bool) *auth.Service {
+	t.Helper()
+	s, err := auth.New(c, loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func openAPI(t testing.TB, o gatetest.Options, change func(*api.API)) *door {
 	t.Helper()
 	s := gatetest.New(t, o)
 	a := &api.API{
 		Gate: s.Gate, Catalog: s.Catalog, Metrics: s.Metrics, Version: "1.2.3", RegistryHost: "127.0.0.1:5000",
-		OpenLoopback: true, Writable: true, Log: s.Log, Now: s.Clock.Now,
+		OpenLoopback: true, Auth: access(t, auth.Config{}, true), Audit: s.Audit, Collect: s.Collect, Log: s.Log, Now: s.Clock.Now,
 		Feeds: func() ([]advisory.FeedStatus, error) {
 			return []advisory.FeedStatus{{Source: "osv", Ecosystem: "Alpine", Records: 2, Synced: s.Clock.Now().Add(-time.Hour)}}, nil
 		},
@@ -61,11 +71,14 @@ func (d *door) store(repository, ref string, im imagetest.Image) {
 	d.check(d.Local.PutManifest(ctx, repository, ref, image.MediaTypeManifest, im.Manifest))
 }
 
+// anybody may ask for anything.
+func anybody(gate.Target) error { return nil }
+
 // push stores an image and has it analysed.
 func (d *door) push(repository, tag string, im imagetest.Image) {
 	d.t.Helper()
 	d.store(repository, tag, im)
-	_, _, _, err := d.Gate.Find(context.Background(), repository+":"+tag, "127.0.0.1:5000")
+	_, _, _, err := d.Gate.Find(context.Background(), repository+":"+tag, "127.0.0.1:5000", anybody)
 	d.check(err)
 }
 
@@ -75,10 +88,10 @@ func (d *door) pushIndex(repository, tag string, x imagetest.Index) {
 		d.store(repository, im.Digest().String(), im)
 	}
 	d.check(d.Local.PutManifest(context.Background(), repository, tag, image.MediaTypeIndex, x.Raw))
-	_, _, _, err := d.Gate.Find(context.Background(), repository+":"+tag, "")
+	_, _, _, err := d.Gate.Find(context.Background(), repository+":"+tag, "", anybody)
 	d.check(err)
 	for _, im := range x.Images {
-		_, _, _, err := d.Gate.Find(context.Background(), repository+"@"+im.Digest().String(), "")
+		_, _, _, err := d.Gate.Find(context.Background(), repository+"@"+im.Digest().String(), "", anybody)
 		d.check(err)
 	}
 }
@@ -196,7 +209,9 @@ func TestNotReady(t *testing.T) {
 
 func TestAccess(t *testing.T) {
 	d := open(t, gatetest.Options{})
-	readOnly := openAPI(t, gatetest.Options{}, func(a *api.API) { a.OpenLoopback, a.Writable = false, false })
+	readOnly := openAPI(t, gatetest.Options{}, func(a *api.API) {
+		a.OpenLoopback, a.Auth = false, access(t, auth.Config{Anonymous: auth.Pull}, false)
+	})
 	for _, c := range []struct {
 		name    string
 		door    *door
@@ -209,8 +224,8 @@ func TestAccess(t *testing.T) {
 		{"foreign page", d, "POST", []string{"Origin", "https://evil.example"}, 403},
 		{"forwarded", d, "GET", []string{"X-Forwarded-For", "192.0.2.1"}, 403},
 		{"reading where all may read", readOnly, "GET", []string{"Host", "pratique.example"}, 200},
-		{"writing there", readOnly, "POST", nil, 403},
-		{"changing there", readOnly, "PUT", nil, 403},
+		{"writing there", readOnly, "POST", nil, 401},
+		{"changing there", readOnly, "PUT", nil, 401},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := "/v1/policies"

@@ -10,6 +10,7 @@ import (
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/policy"
+	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/gate"
 )
 
@@ -43,7 +44,7 @@ func (a *API) check(w http.ResponseWriter, r *http.Request) error {
 	if typed == "" {
 		return refuse(http.StatusBadRequest, "the query parameter reference is missing")
 	}
-	q, m, d, err := a.Gate.Find(r.Context(), typed, a.RegistryHost)
+	q, m, d, err := a.Gate.Find(r.Context(), typed, a.RegistryHost, func(t gate.Target) error { return a.need(r.Context(), auth.Pull, t.Name()) })
 	if err != nil {
 		return err
 	}

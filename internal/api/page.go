@@ -17,6 +17,8 @@ import (
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/policy"
+	"github.com/pratique/pratique/internal/auth"
+	"github.com/pratique/pratique/internal/catalog"
 	"github.com/pratique/pratique/internal/gate"
 )
 
@@ -108,9 +110,11 @@ func (a *API) home(w http.ResponseWriter, r *http.Request) error {
 	if page.Images, err = a.recent(r.Context()); err != nil {
 		return err
 	}
-	events, err := a.Catalog.Events(r.Context(), maxRecent)
-	if err != nil {
-		return err
+	var events []catalog.Event
+	if a.may(r.Context(), auth.Pull, "") { // they name any repository
+		if events, err = a.Catalog.Events(r.Context(), maxRecent); err != nil {
+			return err
+		}
 	}
 	for _, e := range events {
 		page.Events = append(page.Events, line(e))
@@ -131,6 +135,9 @@ func (a *API) recent(ctx context.Context) ([]recentImage, error) {
 			continue // no longer configured
 		}
 		q := gate.Question{Target: gate.Target{Upstream: u, Repository: e.Repository.Name}}
+		if !a.sees(ctx, q.Target) {
+			continue
+		}
 		if len(e.Tags) > 0 {
 			q.Tag = e.Tags[0]
 		}

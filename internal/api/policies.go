@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/pratique/pratique/engine/policy/bundle"
+	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/catalog"
 	"github.com/pratique/pratique/internal/gate"
 )
@@ -50,6 +51,9 @@ func record(p gate.Policy, detail bool) policyRecord {
 }
 
 func (a *API) listPolicies(w http.ResponseWriter, r *http.Request) error {
+	if err := a.need(r.Context(), auth.Pull, ""); err != nil { // they name any repository
+		return err
+	}
 	policies, err := a.Gate.Policies(r.Context())
 	if err != nil {
 		return err
@@ -63,6 +67,9 @@ func (a *API) listPolicies(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) getPolicy(w http.ResponseWriter, r *http.Request) error {
+	if err := a.need(r.Context(), auth.Pull, ""); err != nil {
+		return err
+	}
 	p, err := a.policy(r.Context(), mux.Vars(r)["id"])
 	if err != nil {
 		return err
@@ -87,6 +94,9 @@ func (a *API) policy(ctx context.Context, id string) (gate.Policy, error) {
 // addPolicy stores a bundle and leaves the active one as it is. It answers one
 // record, not an array: Anchore's clients count on that.
 func (a *API) addPolicy(w http.ResponseWriter, r *http.Request) error {
+	if err := a.need(r.Context(), auth.Admin, ""); err != nil {
+		return err
+	}
 	raw, err := readBody(w, r)
 	if err != nil {
 		return err
@@ -116,7 +126,15 @@ func (a *API) store(ctx context.Context, raw []byte, id string) (gate.Policy, er
 	} else if id != "" && b.ID != id {
 		return gate.Policy{}, refuse(http.StatusBadRequest, "the bundle has the id %q, the address another", b.ID)
 	}
-	return a.Gate.AddPolicy(ctx, raw)
+	p, err := a.Gate.AddPolicy(ctx, raw)
+	if err != nil {
+		return p, err
+	}
+	what := "stored"
+	if p.Active {
+		what = "stored, and in force"
+	}
+	return p, a.policyChanged(ctx, p.ID, what)
 }
 
 func withID(raw []byte, id string) ([]byte, error) {
@@ -138,6 +156,9 @@ func (a *API) changePolicy(w http.ResponseWriter, r *http.Request) error {
 	id := mux.Vars(r)["id"]
 	raw, err := readBody(w, r)
 	if err != nil {
+		return err
+	}
+	if err := a.need(r.Context(), auth.Admin, ""); err != nil {
 		return err
 	}
 	var change struct {
@@ -162,6 +183,9 @@ func (a *API) changePolicy(w http.ResponseWriter, r *http.Request) error {
 	}
 	if active && !p.Active {
 		if p, err = a.Gate.Activate(r.Context(), id); err != nil {
+			return err
+		}
+		if err := a.policyChanged(r.Context(), id, "in force"); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,9 @@ func (a *API) holders(ctx context.Context, d digest.Digest) ([]holder, error) {
 			continue // no longer configured
 		}
 		h := holder{target: gate.Target{Upstream: u, Repository: repo.Name}}
+		if !a.sees(ctx, h.target) {
+			continue
+		}
 		if h.manifest, err = a.Gate.Manifest(ctx, h.target, image.Descriptor{Digest: d}); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/policy"
+	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/catalog"
 	"github.com/pratique/pratique/internal/gate"
 )
@@ -98,6 +99,9 @@ const (
 // events lists what happened, newest first: verdicts that flipped, policies that
 // were activated, pushes that were refused.
 func (a *API) events(w http.ResponseWriter, r *http.Request) error {
+	if err := a.need(r.Context(), auth.Pull, ""); err != nil { // they name any repository
+		return err
+	}
 	limit := defaultEvents
 	if text := r.URL.Query().Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)

@@ -125,3 +125,16 @@ func namedIndex(layoutDir, ref string) ([]byte, error) {
 	}
 	return json.Marshal(index)
 }
+
+// rootsOf is what the index.json of a layout names.
+func rootsOf(layoutDir string) ([]v1.Descriptor, error) {
+	index, err := layout.ImageIndexFromPath(layoutDir)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Manifests, nil
+}

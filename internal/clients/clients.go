@@ -1,6 +1,7 @@
 // Package clients starts the real programs that people put in front of
-// Pratique (Docker engine, containerd, skopeo, podman, buildah) and behind it
-// (Redis), so that tests speak with them and not with an imitation.
+// Pratique (Docker engine, containerd, skopeo, podman, buildah, crane, helm,
+// cosign; of oras the library) and behind it (Redis), so that tests speak with
+// them and not with an imitation.
 //
 // Each program gets a home of its own below a temporary directory, a socket or
 // port of its own, and is ended with everything it left behind when the test
@@ -30,6 +31,9 @@ const (
 	SuiteSkopeo     = "skopeo"
 	SuitePodman     = "podman"
 	SuiteBuildah    = "buildah"
+	SuiteCrane      = "crane"
+	SuiteHelm       = "helm"
+	SuiteCosign     = "cosign"
 	SuiteRedis      = "redis"
 )
 
@@ -46,11 +50,13 @@ const logEnv = "PRATIQUE_SUITE_LOG"
 // something outside the tree.
 const NotRun = "SUITE NOT RUN:"
 
-// suite tells what one suite needs of the machine.
+// suite tells what one suite needs of the machine: Debian's programs, or one Go
+// program.
 type suite struct {
 	programs []string // all must be there; the first is the one Need answers with
 	packages string   // Debian packages that hold them
 	root     bool     // mounts, or files of other owners: no use without root
+	module   string   // package@version of a Go program that scripts/suites builds
 }
 
 var suites = map[string]suite{
@@ -59,6 +65,9 @@ var suites = map[string]suite{
 	SuiteSkopeo:     {programs: []string{"skopeo"}, packages: "skopeo"},
 	SuitePodman:     {programs: []string{"podman"}, packages: "podman", root: true},
 	SuiteBuildah:    {programs: []string{"buildah"}, packages: "buildah", root: true},
+	SuiteCrane:      {module: "github.com/google/go-containerregistry/cmd/crane@v0.22.1"},
+	SuiteHelm:       {module: "helm.sh/helm/v3/cmd/helm@v3.22.0"},
+	SuiteCosign:     {module: "github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5"},
 	SuiteRedis:      {programs: []string{"redis-server"}, packages: "redis-server"},
 }
 
@@ -70,6 +79,9 @@ func Need(t testing.TB, name string) string {
 	s, ok := suites[name]
 	if !ok {
 		t.Fatalf("clients: unknown suite %q", name)
+	}
+	if s.module != "" {
+		return needTool(t, name, s.module)
 	}
 	for _, program := range s.programs {
 		if lookPath(program) == "" {

@@ -28,6 +28,8 @@ var everyClient = []struct {
 	{name: "skopeo", open: func(t *testing.T) client { return clients.Skopeo(t) }, exact: true},
 	{name: "podman", open: func(t *testing.T) client { return clients.Podman(t) }},
 	{name: "buildah", open: func(t *testing.T) client { return clients.Buildah(t) }},
+	{name: "crane", open: func(t *testing.T) client { return clients.NewCrane(t) }, exact: true},
+	{name: "oras", open: func(t *testing.T) client { return clients.NewOras(t) }, exact: true},
 }
 
 func TestClients(t *testing.T) {

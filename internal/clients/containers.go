@@ -3,6 +3,7 @@ package clients
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -77,7 +78,12 @@ func (s *Store) Remove(ref string) {
 // Digest is the digest of the manifest under which ref was pulled.
 func (s *Store) Digest(ref string) string {
 	s.t.Helper()
-	return strings.TrimSpace(must(s.t, s.Run, "images", "--format", "{{.Digest}}", ref))
+	// An image that was loaded again is listed once for each time.
+	lines := strings.Fields(must(s.t, s.Run, "images", "--format", "{{.Digest}}", ref))
+	if lines = slices.Compact(lines); len(lines) != 1 {
+		s.t.Fatalf("digests of %s: %q", ref, lines)
+	}
+	return lines[0]
 }
 
 func storeArgs(home string) []string {

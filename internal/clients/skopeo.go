@@ -4,8 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
 // Copier is a skopeo. It has no store; a layout in its home stands for one.
@@ -66,15 +64,11 @@ func (c *Copier) Remove(string) {
 // Digest is the digest of the manifest or index that was pulled last.
 func (c *Copier) Digest(ref string) string {
 	c.t.Helper()
-	index, err := layout.ImageIndexFromPath(c.local)
+	roots, err := rootsOf(c.local)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	for _, d := range manifest.Manifests {
+	for _, d := range roots {
 		if d.Annotations["org.opencontainers.image.ref.name"] == layoutName {
 			return d.Digest.String()
 		}

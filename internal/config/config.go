@@ -11,11 +11,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pratique/pratique/internal/auth"
+	"github.com/pratique/pratique/internal/bytesize"
 	"github.com/pratique/pratique/internal/feeds"
+	"github.com/pratique/pratique/internal/garbage"
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/serve"
 	"github.com/pratique/pratique/internal/upstream"
@@ -27,7 +30,7 @@ type Config struct {
 	// DataDir holds catalog, blobs, vulnerability data and spool. Default
 	// ~/.local/share/pratique; in the container /var/lib/pratique.
 	DataDir   string               `yaml:"data_dir"`
-	Registry  Door                 `yaml:"registry"`
+	Registry  RegistryDoor         `yaml:"registry"`
 	API       APIDoor              `yaml:"api"`
 	Upstreams []Upstream           `yaml:"upstreams"`
 	Gate      gate.Config          `yaml:"gate"`
@@ -35,6 +38,7 @@ type Config struct {
 	Feeds     feeds.Config         `yaml:"feeds"`
 	Redis     verdicts.RedisConfig `yaml:"redis"`
 	Auth      auth.Config          `yaml:"auth"`
+	Storage   Storage              `yaml:"storage"`
 	Log       Log                  `yaml:"log"`
 }
 
@@ -44,6 +48,55 @@ type Door struct {
 	// 127.0.0.1:8228 for the API and the pages.
 	Listen string         `yaml:"listen"`
 	TLS    serve.TLSFiles `yaml:"tls"`
+	Limits serve.Limits   `yaml:"limits"`
+}
+
+// RegistryDoor is where the registry listens.
+type RegistryDoor struct {
+	Door `yaml:",inline"`
+	// MaxBlob is the most that one pushed blob may have ("20GiB"). Default 0: no
+	// bound.
+	MaxBlob bytesize.Size `yaml:"max_blob"`
+}
+
+// Storage says how much is kept, and for how long.
+type Storage struct {
+	// Cache bounds the blobs of remote upstreams that are kept here, so that
+	// they are fetched once. Default 10GiB; 0: none are kept.
+	Cache bytesize.Size `yaml:"cache"`
+	// Quotas bound repositories of the embedded registry; the first match wins.
+	Quotas []Quota `yaml:"quotas"`
+	// GC is the collection of what nothing needs any more.
+	GC garbage.Config `yaml:"gc"`
+}
+
+// Quota bounds the bytes of each repository that it matches.
+type Quota struct {
+	// Repository is a pattern, as in gate.rules.
+	Repository string `yaml:"repository"`
+	// Size is what blobs and manifests of one repository may have together; 0:
+	// no bound.
+	Size bytesize.Size `yaml:"size"`
+}
+
+// Quota returns the most that a repository may have, in bytes; 0 for no bound.
+func (s Storage) Quota(repository string) int64 {
+	for _, q := range s.Quotas {
+		if gate.Wildcard(q.Repository, repository) {
+			return int64(q.Size)
+		}
+	}
+	return 0
+}
+
+func (s Storage) validate() error {
+	problems := []error{s.GC.Validate()}
+	for i, q := range s.Quotas {
+		if q.Repository == "" {
+			problems = append(problems, fmt.Errorf("storage.quotas[%d].repository: missing", i))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // APIDoor is where API and pages listen, and how people reach them.
@@ -89,7 +142,7 @@ func Defaults() Config {
 	}
 	return Config{
 		DataDir:   filepath.Join(home, ".local", "share", "pratique"),
-		Registry:  Door{Listen: "127.0.0.1:5000"},
+		Registry:  RegistryDoor{Door: Door{Listen: "127.0.0.1:5000"}},
 		API:       APIDoor{Door: Door{Listen: "127.0.0.1:8228"}},
 		Upstreams: []Upstream{{Config: upstream.Config{Name: "local"}, Embedded: true, Default: true}},
 		Gate:      gate.Defaults(),
@@ -98,7 +151,8 @@ func Defaults() Config {
 			{Name: "osv", URL: "https://osv-vulnerabilities.storage.googleapis.com", Ecosystems: []string{"Debian", "Alpine", "Go", "npm", "PyPI"}},
 			{Name: "nvd", URL: "https://nvd.nist.gov/feeds/json/cve/2.0"},
 		}},
-		Log: Log{Level: "info"},
+		Storage: Storage{Cache: 10 * bytesize.GiB, GC: garbage.Defaults()},
+		Log:     Log{Level: "info"},
 	}
 }
 
@@ -131,9 +185,12 @@ func (c Config) Validate() error {
 	if c.DataDir == "" {
 		add(errors.New("data_dir: missing"))
 	}
-	for name, d := range map[string]Door{"registry": c.Registry, "api": c.API.Door} {
+	for name, d := range map[string]Door{"registry": c.Registry.Door, "api": c.API.Door} {
 		if _, _, err := net.SplitHostPort(d.Listen); err != nil {
 			add(fmt.Errorf("%s.listen: %q is not host:port", name, d.Listen))
+		}
+		if err := d.Limits.Validate(); err != nil {
+			add(fmt.Errorf("%s.limits: %w", name, err))
 		}
 		if (d.TLS.Cert == "") != (d.TLS.Key == "") {
 			add(fmt.Errorf("%s.tls: cert and key go together", name))
@@ -144,6 +201,7 @@ func (c Config) Validate() error {
 	add(c.Feeds.Validate())
 	add(c.Redis.Validate())
 	add(c.Auth.Validate(c.Loopback()))
+	add(c.Storage.validate())
 	if c.Policy.Active == "" {
 		add(errors.New("policy.active: missing"))
 	}
@@ -183,6 +241,21 @@ func (c Config) validateUpstreams() error {
 		problems = append(problems, fmt.Errorf("upstreams: at least one, at most one embedded and one default (%d, %d, %d here)", len(c.Upstreams), embedded, defaults))
 	}
 	return errors.Join(problems...)
+}
+
+// EmbeddedName is the name of the embedded upstream, "" if there is none.
+func (c Config) EmbeddedName() string {
+	for _, u := range c.Upstreams {
+		if u.Embedded {
+			return u.Name
+		}
+	}
+	return ""
+}
+
+// Remote reports whether there is a remote upstream.
+func (c Config) Remote() bool {
+	return slices.ContainsFunc(c.Upstreams, func(u Upstream) bool { return !u.Embedded })
 }
 
 // Path returns a place in the data folder.

@@ -49,7 +49,7 @@ func Load(src Source) (Config, error) {
 			return Config{}, fmt.Errorf("--set %s: %w", key, err)
 		}
 	}
-	c.DataDir = expand(c.DataDir)
+	c.DataDir, c.Auth.UsersFile = expand(c.DataDir), expand(c.Auth.UsersFile)
 	return c, c.Validate()
 }
 

@@ -18,7 +18,7 @@ func TestValidate(t *testing.T) {
 		{"listen of the API", []string{"api.listen=localhost"}, `api.listen: "localhost" is not host:port`},
 		{"certificate without key", []string{"api.tls.cert=/etc/a.pem"}, "api.tls: cert and key go together"},
 		{"mode", []string{"gate.mode=loud"}, `gate.mode: "loud" is none of policy, analysis, passive`},
-		{"push", []string{"gate.push=quarantine"}, `gate.push: "quarantine" is none of observe, enforce`},
+		{"push", []string{"gate.push=hold"}, `gate.push: "hold" is none of observe, enforce, quarantine`},
 		{"on_gap", []string{"gate.on_gap="}, `gate.on_gap: "" is none of deny, allow`},
 		{"wait", []string{"gate.wait=0s"}, "gate.wait: must be longer than nothing"},
 		{"rule without match", []string{"gate.rules=[{mode: passive}]"}, "gate.rules[0].match.repository: missing"},

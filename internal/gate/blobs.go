@@ -22,9 +22,9 @@ type grant struct {
 
 // Grant notes that an image's manifest has been served: its blobs stay open to
 // this principal for gate.grant, also when the verdict flips meanwhile. An
-// artifact grants nothing.
+// artifact grants nothing, and a break-glass grant nothing beyond its own time.
 func (g *Gate) Grant(q Question, m *image.Manifest, d Decision) {
-	if d.Outcome == Served && !d.artifact && !m.Index {
+	if d.Outcome == Served && !d.artifact && !m.Index && d.Pass == nil {
 		g.grants.Add(grantOf(q, m.Digest), struct{}{})
 	}
 }
@@ -49,7 +49,7 @@ func (g *Gate) Blob(ctx context.Context, q Question, d digest.Digest, access Acc
 	if g.Config().For(q.Target.Name()).Mode == ModePassive {
 		return Decision{Outcome: Served}, nil
 	}
-	naming, err := g.Catalog.ManifestsNaming(ctx, q.Target.Key(), d)
+	d, naming, err := g.naming(ctx, q.Target, d)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -65,12 +65,34 @@ func (g *Gate) Blob(ctx context.Context, q Question, d digest.Digest, access Acc
 	if err != nil || refusal.Outcome == Served {
 		return refusal, err
 	}
+	if access == Exists && push && refusal.closed {
+		return Decision{}, fmt.Errorf("%w: %s is to be uploaded for the artifact", image.ErrBlobUnknown, d)
+	}
 	if access == Exists && push {
 		// A pusher must learn that a shared layer is there already, or could
 		// not push the fixed image. HEAD gives no byte away.
 		return Decision{Outcome: Served, Warning: refusal.Message}, nil
 	}
-	return refusal, nil
+	return g.breakGlass(ctx, q, refusal), nil
+}
+
+// naming returns the digest by which the gate knows a blob, and the manifests
+// that name it. A blob that is named by a digest of which nobody knows what else
+// it stands for is hashed first.
+func (g *Gate) naming(ctx context.Context, t Target, d digest.Digest) (digest.Digest, []digest.Digest, error) {
+	known, err := g.Canonical(ctx, d)
+	if err != nil {
+		return "", nil, err
+	}
+	all, err := g.Catalog.ManifestsNaming(ctx, t.Key(), known)
+	if err != nil || len(all) == 0 || known.Algorithm() == digest.SHA256 {
+		return known, all, err
+	}
+	if known, err = g.Learn(ctx, t, d); err != nil {
+		return "", nil, err
+	}
+	all, err = g.Catalog.ManifestsNaming(ctx, t.Key(), known)
+	return known, all, err
 }
 
 // byManifests returns the answer of the first image that allows, else a refusal.
@@ -113,13 +135,13 @@ func (g *Gate) byManifests(ctx context.Context, q Question, blob digest.Digest, 
 const emptyJSON = digest.Digest("sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
 
 // byArtifact opens a blob that artifacts alone name, unless it is left over from
-// an image that was deleted.
+// an image that was deleted, or whoever pushed them never had it.
 func (g *Gate) byArtifact(ctx context.Context, q Question, blob digest.Digest, d Decision) (Decision, error) {
-	former, err := g.Catalog.WasOfImage(ctx, q.Target.Key(), blob)
-	if err != nil || !former {
+	closed, err := g.Catalog.Closed(ctx, q.Target.Key(), blob)
+	if err != nil || !closed {
 		return d, err
 	}
-	return Decision{Message: "the blob is left over from an image that was deleted here: upload it again for the artifact"}, nil
+	return Decision{closed: true, Message: "the blob came here for something else than the artifact that names it, which is not here or not to be had: upload it for the artifact"}, nil
 }
 
 // orphan decides about a blob that no manifest of the repository names.

@@ -3,6 +3,7 @@ package gate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,8 @@ const (
 const (
 	PushObserve = "observe" // accepted; the gate on pull decides
 	PushEnforce = "enforce" // the manifest is refused, the tag does not move
+	// PushQuarantine: accepted by digest; the tag moves when the image is allowed.
+	PushQuarantine = "quarantine"
 )
 
 // Answers to what the gate cannot know.
@@ -39,8 +42,19 @@ type Config struct {
 	// MaxDataAge is the age from which vulnerability data count as unavailable.
 	// Default 168h.
 	MaxDataAge time.Duration `yaml:"max_data_age"`
+	// Immutable are tags that, once they stand for an image, are not moved and
+	// not deleted.
+	Immutable []TagRule `yaml:"immutable"`
 	// Rules change settings for some repositories; the first match wins.
 	Rules []Rule `yaml:"rules"`
+}
+
+// TagRule chooses tags of repositories.
+type TagRule struct {
+	// Repository is a pattern, as in Match.
+	Repository string `yaml:"repository" json:"repository"`
+	// Tags are patterns over tags ("v*", "1.2.3"). Default: all tags.
+	Tags []string `yaml:"tags" json:"tags"`
 }
 
 // Settings are the parts of the gate that a rule can change. An empty field of
@@ -48,7 +62,7 @@ type Config struct {
 type Settings struct {
 	// Mode is policy (default), analysis or passive.
 	Mode string `yaml:"mode" json:"mode"`
-	// Push is observe (default) or enforce.
+	// Push is observe (default), enforce or quarantine.
 	Push string `yaml:"push" json:"push"`
 	// OnGap answers for images with a blind gap: a layer, a package database or
 	// packages that could not be read or that no data cover. Default deny.
@@ -63,6 +77,13 @@ type Settings struct {
 	// Artifacts answers for what has no runnable layer: signatures, SBOMs,
 	// charts. Default allow.
 	Artifacts string `yaml:"artifacts" json:"artifacts"`
+	// From is a date (2027-01-31): until then, what would be refused is served,
+	// with a warning that names the date. Default: at once.
+	From string `yaml:"from" json:"from"`
+	// Tombstones answers refused tags of containerd's mirror requests (those
+	// with ns=) with a manifest that stands for the refusal, so that the client
+	// does not go on to the registry behind: allow or deny. Default deny.
+	Tombstones string `yaml:"tombstones" json:"tombstones"`
 }
 
 // Rule changes settings for the repositories that it matches.
@@ -82,7 +103,7 @@ type Match struct {
 // Defaults returns the configuration that holds when nothing is configured.
 func Defaults() Config {
 	return Config{
-		Settings: Settings{Mode: ModePolicy, Push: PushObserve, OnGap: Deny, OnError: Deny, Unmapped: Deny, Unscannable: Deny, Artifacts: Allow},
+		Settings: Settings{Mode: ModePolicy, Push: PushObserve, OnGap: Deny, OnError: Deny, Unmapped: Deny, Unscannable: Deny, Artifacts: Allow, Tombstones: Deny},
 		Wait:     30 * time.Second, Grant: 15 * time.Minute, MaxDataAge: 168 * time.Hour,
 	}
 }
@@ -96,6 +117,11 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf("%s.match.repository: missing", at))
 		}
 		problems = append(problems, r.Settings.validate(at, true)...)
+	}
+	for i, r := range c.Immutable {
+		if r.Repository == "" {
+			problems = append(problems, fmt.Errorf("gate.immutable[%d].repository: missing", i))
+		}
 	}
 	for name, d := range map[string]time.Duration{"wait": c.Wait, "grant": c.Grant, "max_data_age": c.MaxDataAge} {
 		if d <= 0 {
@@ -113,9 +139,9 @@ func (s Settings) validate(at string, inherits bool) []error {
 		allowed     []string
 	}{
 		{"mode", s.Mode, []string{ModePolicy, ModeAnalysis, ModePassive}},
-		{"push", s.Push, []string{PushObserve, PushEnforce}},
+		{"push", s.Push, []string{PushObserve, PushEnforce, PushQuarantine}},
 		{"on_gap", s.OnGap, answer}, {"on_error", s.OnError, answer}, {"unmapped", s.Unmapped, answer},
-		{"unscannable", s.Unscannable, answer}, {"artifacts", s.Artifacts, answer},
+		{"unscannable", s.Unscannable, answer}, {"artifacts", s.Artifacts, answer}, {"tombstones", s.Tombstones, answer},
 	} {
 		known := inherits && f.value == ""
 		for _, a := range f.allowed {
@@ -125,13 +151,37 @@ func (s Settings) validate(at string, inherits bool) []error {
 			problems = append(problems, fmt.Errorf("%s.%s: %q is none of %s", at, f.name, f.value, strings.Join(f.allowed, ", ")))
 		}
 	}
+	if _, err := s.from(); err != nil {
+		problems = append(problems, fmt.Errorf("%s.from: %q is no date like 2027-01-31", at, s.From))
+	}
 	return problems
+}
+
+// from is the time at which refusals begin; zero for always.
+func (s Settings) from() (time.Time, error) {
+	if s.From == "" {
+		return time.Time{}, nil
+	}
+	return time.Parse(time.DateOnly, s.From)
+}
+
+// ImmutableTag reports whether the tag of a repository is not to be moved.
+func (c Config) ImmutableTag(repository, tag string) bool {
+	for _, r := range c.Immutable {
+		if !Wildcard(r.Repository, repository) {
+			continue
+		}
+		if len(r.Tags) == 0 || slices.ContainsFunc(r.Tags, func(pattern string) bool { return Wildcard(pattern, tag) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // For returns the settings for a repository.
 func (c Config) For(repository string) Settings {
 	for _, r := range c.Rules {
-		if wildcard(r.Match.Repository, repository) {
+		if Wildcard(r.Match.Repository, repository) {
 			return r.Settings.over(c.Settings)
 		}
 	}
@@ -142,6 +192,7 @@ func (s Settings) over(base Settings) Settings {
 	for _, f := range []struct{ to, from *string }{
 		{&base.Mode, &s.Mode}, {&base.Push, &s.Push}, {&base.OnGap, &s.OnGap}, {&base.OnError, &s.OnError},
 		{&base.Unmapped, &s.Unmapped}, {&base.Unscannable, &s.Unscannable}, {&base.Artifacts, &s.Artifacts},
+		{&base.From, &s.From}, {&base.Tombstones, &s.Tombstones},
 	} {
 		if *f.from != "" {
 			*f.to = *f.from
@@ -150,8 +201,8 @@ func (s Settings) over(base Settings) Settings {
 	return base
 }
 
-// wildcard matches the whole of s; a * in the pattern stands for any run.
-func wildcard(pattern, s string) bool {
+// Wildcard matches the whole of s; a * in the pattern stands for any run.
+func Wildcard(pattern, s string) bool {
 	parts := strings.Split(pattern, "*")
 	if len(parts) == 1 {
 		return pattern == s

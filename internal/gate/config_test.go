@@ -65,7 +65,7 @@ func TestValidate(t *testing.T) {
 	}{
 		{"defaults", func(*gate.Config) {}, nil},
 		{"other values", func(c *gate.Config) {
-			c.Settings = gate.Settings{Mode: "passive", Push: "enforce", OnGap: "allow", OnError: "allow", Unmapped: "allow", Unscannable: "allow", Artifacts: "deny"}
+			c.Settings = gate.Settings{Mode: "passive", Push: "enforce", OnGap: "allow", OnError: "allow", Unmapped: "allow", Unscannable: "allow", Artifacts: "deny", Tombstones: "allow", From: "2027-01-31"}
 		}, nil},
 		{"a rule that changes one thing", rule("team/*", gate.Settings{Mode: "analysis"}), nil},
 		{"a rule that changes nothing", rule("*", gate.Settings{}), nil},
@@ -74,7 +74,7 @@ func TestValidate(t *testing.T) {
 		{"another case", func(c *gate.Config) { c.OnGap = "Allow" }, []string{`gate.on_gap: "Allow" is none of deny, allow`}},
 		{"push unknown", func(c *gate.Config) { c.Push = "refuse" }, []string{"gate.push"}},
 		{"everything empty", func(c *gate.Config) { *c = gate.Config{} }, []string{
-			"gate.mode", "gate.push", "gate.on_gap", "gate.on_error", "gate.unmapped", "gate.unscannable", "gate.artifacts", "gate.wait", "gate.grant", "gate.max_data_age",
+			"gate.mode", "gate.push", "gate.on_gap", "gate.on_error", "gate.unmapped", "gate.unscannable", "gate.artifacts", "gate.tombstones", "gate.wait", "gate.grant", "gate.max_data_age",
 		}},
 		{"negative wait", func(c *gate.Config) { c.Wait = -1 }, []string{"gate.wait: must be longer"}},
 		{"a rule for nothing", rule("", gate.Settings{Mode: "passive"}), []string{"gate.rules[0].match.repository: missing"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/policy"
 	"github.com/pratique/pratique/engine/policy/bundle"
+	"github.com/pratique/pratique/internal/catalog"
 )
 
 // Outcome is what the gate answers. The zero value is a refusal.
@@ -29,15 +31,21 @@ type Decision struct {
 	Message string          // why it is refused or pending
 	Warning string          // of what is served: what would have been refused, and why
 	Verdict *policy.Verdict // the verdict behind it, if there is one
-	dryRun  bool            // served, because the mapping is in dry run
+	// Pass is the break-glass grant by which it is served, if by one.
+	Pass   *catalog.Pass
+	dryRun bool // served, because the mapping is in dry run
 	// artifact: it is about what has no runnable layer.
 	artifact bool
+	// closed: a blob that artifacts do not open until somebody uploads it.
+	closed bool
 }
 
 // Question is what the gate is asked about a manifest.
 type Question struct {
-	Target    Target
-	Tag       string // "" when the manifest was asked for by digest
+	Target Target
+	Tag    string // "" when the manifest was asked for by digest
+	// Above is a tag that is about to stand for an index above the manifest.
+	Above     string
 	Principal string
 }
 
@@ -45,7 +53,7 @@ type Question struct {
 // repository must have been recorded. It waits at most gate.wait for a first
 // analysis.
 func (g *Gate) Pull(ctx context.Context, q Question, m *image.Manifest) Decision {
-	d := g.decide(ctx, q, m, forWait)
+	d := g.breakGlass(ctx, q, g.decide(ctx, q, m, forWait))
 	if d.dryRun {
 		g.event(ctx, EventDryRun, map[string]any{"manifest": m.Digest, "repository": q.Target.Name(), "tag": q.Tag, "message": d.Warning})
 	}
@@ -65,13 +73,25 @@ func (g *Gate) decide(ctx context.Context, q Question, m *image.Manifest, p pati
 		return Decision{Outcome: Served}
 	}
 	if m.Index {
-		return g.tour(q, settings).index(ctx, m, 0)
+		return g.begun(settings, g.tour(q, settings).index(ctx, m, 0))
 	}
 	return g.image(ctx, q, settings, m, p)
 }
 
-// image decides about one image manifest.
+// image decides about one image manifest. Before the date from which refusals
+// begin, one is a warning.
 func (g *Gate) image(ctx context.Context, q Question, settings Settings, m *image.Manifest, p patience) Decision {
+	return g.begun(settings, g.judged(ctx, q, settings, m, p))
+}
+
+func (g *Gate) begun(settings Settings, d Decision) Decision {
+	if begin, err := settings.from(); err == nil && d.Outcome == Refused && g.Now().Before(begin) {
+		d.Outcome, d.Warning = Served, fmt.Sprintf("from %s on this will be refused: %s", settings.From, d.Message)
+	}
+	return d
+}
+
+func (g *Gate) judged(ctx context.Context, q Question, settings Settings, m *image.Manifest, p patience) Decision {
 	s, err := g.subject(ctx, q.Target, m, p)
 	if err != nil {
 		return g.unable(settings, q, m, err)
@@ -84,7 +104,10 @@ func (g *Gate) image(ctx context.Context, q Question, settings Settings, m *imag
 	case inventory.KindUnscannable:
 		return answer(settings.Unscannable, fmt.Sprintf("the image cannot be read: %s; gate.unscannable is %s", clean(s.Reason), settings.Unscannable))
 	}
-	req := g.request(q.Target, q.Tag, m, s)
+	req, err := g.request(ctx, q, m, s)
+	if err != nil {
+		return g.unable(settings, q, m, err)
+	}
 	selections, err := g.selections(ctx, q, m, req)
 	if err != nil {
 		return g.unable(settings, q, m, err)
@@ -115,6 +138,9 @@ func (g *Gate) selections(ctx context.Context, q Question, m *image.Manifest, re
 	tags, err := g.Catalog.TagsOf(ctx, q.Target.Key(), m.Digest)
 	if err != nil {
 		return nil, err
+	}
+	if q.Above != "" && !slices.Contains(tags, q.Above) {
+		tags = append(tags, q.Above)
 	}
 	return active.SelectAny(req, tags), nil
 }

@@ -122,8 +122,8 @@ func (g *Gate) explainContent(ctx context.Context, e *Explanation) error {
 
 // Find resolves a reference as a person types it for this proxy: with the
 // proxy's own host in front or without, by tag or digest. It asks the upstream
-// what a tag stands for, and analyses what was never seen, as a pull would.
-func (g *Gate) Find(ctx context.Context, reference, ownHost string) (Question, *image.Manifest, Decision, error) {
+// what a tag stands for, and analyses what was never seen, as a pull would. may says whether the one who asks may.
+func (g *Gate) Find(ctx context.Context, reference, ownHost string, may func(Target) error) (Question, *image.Manifest, Decision, error) {
 	name, ref, err := splitReference(strings.TrimPrefix(reference, ownHost+"/"))
 	if err != nil {
 		return Question{}, nil, Decision{}, err
@@ -132,11 +132,21 @@ func (g *Gate) Find(ctx context.Context, reference, ownHost string) (Question, *
 	if err != nil {
 		return Question{}, nil, Decision{}, err
 	}
+	if err := may(t); err != nil {
+		return Question{}, nil, Decision{}, err
+	}
 	q := Question{Target: t}
 	if !strings.Contains(ref, ":") {
 		q.Tag = ref
 	}
+	before, err := g.Bound(ctx, q)
+	if err != nil {
+		return q, nil, Decision{}, err
+	}
 	m, err := g.Fetch(ctx, q, ref)
+	if err == nil {
+		err = g.Bind(ctx, q, m, before)
+	}
 	if err != nil {
 		return q, nil, Decision{}, err
 	}

@@ -6,8 +6,6 @@ import (
 	"github.com/pratique/pratique/engine/policy/bundle"
 )
 
-var Wildcard = wildcard
-
 // StopMessage and GapMessage are what a client of this gate is told.
 func (g *Gate) StopMessage(bundleName string, v *policy.Verdict) string {
 	return g.stopMessage(bundle.Selection{BundleName: bundleName}, v)

@@ -28,7 +28,7 @@ func pulls(t *testing.T, s *gatetest.System, q gate.Question, m *image.Manifest,
 func question(t *testing.T, s *gatetest.System, r *registry, m *image.Manifest) gate.Question {
 	t.Helper()
 	q := gate.Question{Target: r.target(), Tag: "1", Principal: "ann"}
-	if err := s.Gate.Record(t.Context(), q, m); err != nil {
+	if err := s.Catalog.Record(t.Context(), q.Target.Key(), m, q.Tag, q.Principal, s.Clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	return q

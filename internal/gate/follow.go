@@ -21,30 +21,43 @@ var errAborted = errors.New("upload aborted")
 // never fails: an analysis that cannot keep up is given up, and the blob is
 // read again when its report is wanted. One goroutine writes.
 type Follower struct {
-	gate   *Gate
-	pipe   *spool.Pipe
-	flight *flight
-	begun  time.Time
-	known  atomic.Pointer[flightKey] // set by Done
+	gate    *Gate
+	pipe    *spool.Pipe
+	flight  *flight
+	begun   time.Time
+	started bool                      // owned by the writer
+	known   atomic.Pointer[flightKey] // set by Done
 }
 
-// Follow begins to analyse a blob. It returns a Follower also when nothing can
-// be started: that one drops what it is given.
+// Follow prepares to analyse a blob. The analysis begins with the first byte:
+// uploads that are opened and left cost nothing of it.
 func (g *Gate) Follow() *Follower {
-	f := &Follower{gate: g, pipe: spool.NewPipe(g.spool), flight: newFlight(), begun: g.Now()}
-	if !g.crew.start(f.run) {
+	return &Follower{gate: g, pipe: spool.NewPipe(g.spool), flight: newFlight(), begun: g.Now()}
+}
+
+// start begins the analysis. Where nothing can be started, the Follower drops
+// what it is given.
+func (f *Follower) start() {
+	if f.started {
+		return
+	}
+	f.started = true
+	if !f.gate.crew.start(f.run) {
 		f.pipe.Close()
 		f.flight.land(errAborted)
 	}
-	return f
 }
 
 // Write hands over the next bytes of the blob.
-func (f *Follower) Write(p []byte) (int, error) { return f.pipe.Write(p) }
+func (f *Follower) Write(p []byte) (int, error) {
+	f.start()
+	return f.pipe.Write(p)
+}
 
 // Done says that the blob is whole and stored, and has this digest: from now on
 // those who want its report wait for this analysis.
 func (f *Follower) Done(d digest.Digest) {
+	f.start()
 	k := flightKey{digest: d}
 	f.known.Store(&k)
 	f.gate.layers.add(k, f.flight)
@@ -55,7 +68,10 @@ func (f *Follower) Done(d digest.Digest) {
 }
 
 // Abort gives the analysis up.
-func (f *Follower) Abort() { f.pipe.CloseWrite(errAborted) }
+func (f *Follower) Abort() {
+	f.start() // whoever runs it cleans up
+	f.pipe.CloseWrite(errAborted)
+}
 
 // run is the analysis. It ends with the pipe, or with ctx.
 func (f *Follower) run(ctx context.Context) {
@@ -77,7 +93,7 @@ func (f *Follower) run(ctx context.Context) {
 
 // keep stores a report and remembers it for the manifest that is about to come.
 func (g *Gate) keep(ctx context.Context, r *inventory.Report) error {
-	if err := g.Catalog.PutLayerReport(ctx, r); err != nil {
+	if err := g.Catalog.PutLayerReport(ctx, r, g.Now()); err != nil {
 		return fmt.Errorf("keep report: %w", err)
 	}
 	g.reports.Put(r.Digest, r)

@@ -25,6 +25,7 @@ import (
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/policy/bundle"
+	"github.com/pratique/pratique/internal/audit"
 	"github.com/pratique/pratique/internal/catalog"
 	"github.com/pratique/pratique/internal/lru"
 	"github.com/pratique/pratique/internal/serve"
@@ -43,6 +44,9 @@ type Options struct {
 	// doing ("Debian 40 %"); "" when none is running.
 	Syncing  func() string
 	SpoolDir string // where uploads wait for their analysis
+	Audit    *audit.Trail
+	// Nobody is the name of clients that did not say who they are.
+	Nobody string
 	// ReportURL is the address of the pages, without a slash at its end.
 	ReportURL string
 	Metrics   *serve.Metrics
@@ -64,6 +68,10 @@ type Gate struct {
 	reading   map[string]chan struct{} // layers being read, by upstream: a slow one holds up only its own
 	reloading sync.Mutex               // one renewal at a time
 	tags      resolver
+	tagged    tagLocks                           // tags being moved or deleted
+	stored    tagLocks                           // manifests being stored or deleted; taken after tagged
+	named     *lru.Cache[binding, digest.Digest] // by which digest tags were pushed, as the catalog has it
+	wanted    *expirable.LRU[member, struct{}]   // manifests that pushers have just asked for
 
 	subjects  *lru.Cache[digest.Digest, inventory.Subject]
 	inventory *lru.Cache[digest.Digest, *inventory.Image]
@@ -115,6 +123,8 @@ func New(o Options) (*Gate, error) {
 		bindings:  lru.New[binding](maxKnown, lru.Each[digest.Digest]),
 		reports:   lru.New[digest.Digest](reportCache, reportCost),
 		grants:    expirable.NewLRU[grant, struct{}](maxGrants, nil, o.Config.Grant),
+		named:     lru.New[binding](maxKnown, lru.Each[digest.Digest]),
+		wanted:    expirable.NewLRU[member, struct{}](10_000, nil, time.Minute),
 		keyed:     lru.New[digest.Digest](maxKnown, lru.Each[struct{}]),
 		selected:  lru.New[string](10_000, lru.Each[struct{}]),
 		spool:     &spool.Budget{Dir: spoolDir, Limit: spoolLimit},
@@ -148,6 +158,7 @@ func (g *Gate) Run(ctx context.Context) error {
 			g.crew.start(func(ctx context.Context) { g.Verdicts.Shared.Follow(ctx, g.Verdicts.Memory.Forget) })
 			g.publish(ctx)
 		}
+		g.crew.start(g.releaseLoop)
 		g.crew.start(g.renewEngine) // may read many layers: data must not wait for it
 		g.renewLoop(ctx)
 	})

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ type tour struct {
 }
 
 func (g *Gate) tour(q Question, settings Settings) *tour {
-	q.Tag = "" // children are judged as they will be asked for: by their digest
+	q.Tag, q.Above = "", q.Tag // children are judged as they will be asked for: by their digest
 	return &tour{g, q, settings, map[digest.Digest]Decision{}}
 }
 
@@ -52,7 +53,7 @@ func (t *tour) enter(ctx context.Context, depth int) *Decision {
 // pass here: nobody will ask for them.
 func (t *tour) index(ctx context.Context, m *image.Manifest, depth int) Decision {
 	var refusal *Decision
-	refused, open := 0, 0
+	refused, open, warning := 0, 0, ""
 	for _, d := range m.Manifests {
 		if end := t.enter(ctx, depth); end != nil {
 			return *end
@@ -66,6 +67,7 @@ func (t *tour) index(ctx context.Context, m *image.Manifest, depth int) Decision
 		case child.artifact:
 		case child.Outcome == Served:
 			open++
+			warning = cmp.Or(warning, child.Warning)
 		case d.Data != nil:
 			child.Message = "the index carries an image inline that is not to be served: " + child.Message
 			return child
@@ -81,7 +83,7 @@ func (t *tour) index(ctx context.Context, m *image.Manifest, depth int) Decision
 		}
 	}
 	if refusal == nil || open > 0 {
-		return Decision{Outcome: Served}
+		return Decision{Outcome: Served, Warning: warning}
 	}
 	if refused > 1 {
 		refusal.Message += fmt.Sprintf(" (and %d more platforms of this index are refused)", refused-1)
@@ -110,6 +112,7 @@ func (t *tour) child(ctx context.Context, d image.Descriptor, depth int) Decisio
 // the upstream has and the proxy never saw included. The first that is not
 // served decides.
 func (t *tour) whole(ctx context.Context, m *image.Manifest, depth int) Decision {
+	warning := ""
 	for _, d := range m.Manifests {
 		if end := t.enter(ctx, depth); end != nil {
 			return *end
@@ -121,8 +124,9 @@ func (t *tour) whole(ctx context.Context, m *image.Manifest, depth int) Decision
 		if t.seen[d.Digest] = child; child.Outcome != Served {
 			return child
 		}
+		warning = cmp.Or(warning, child.Warning)
 	}
-	return Decision{Outcome: Served}
+	return Decision{Outcome: Served, Warning: warning}
 }
 
 func (t *tour) wholeChild(ctx context.Context, d image.Descriptor, depth int) Decision {

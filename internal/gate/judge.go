@@ -31,12 +31,15 @@ func errNoData(syncing string) error {
 }
 
 // request is what the bundle chooses by.
-func (g *Gate) request(t Target, tag string, m *image.Manifest, s inventory.Subject) bundle.Request {
-	r := bundle.Request{Registries: t.Upstream.Hostnames, Repositories: t.spellings(), Tag: tag, Digests: []string{m.Digest.String()}}
-	if s.DiffIDsMatch {
-		r.ImageID = m.Config.Digest.String()
+func (g *Gate) request(ctx context.Context, q Question, m *image.Manifest, s inventory.Subject) (bundle.Request, error) {
+	t := q.Target
+	r := bundle.Request{Registries: t.Upstream.Hostnames, Repositories: t.spellings(), Tag: q.Tag, Digests: []string{m.Digest.String(), m.SHA512.String()}}
+	if !s.DiffIDsMatch {
+		return r, nil
 	}
-	return r
+	id, err := g.Canonical(ctx, m.Config.Digest)
+	r.ImageID = id.String()
+	return r, err
 }
 
 // verdict returns the verdict in force for an image under one selection, making
@@ -166,6 +169,7 @@ func (g *Gate) Inventory(ctx context.Context, m digest.Digest) (*inventory.Image
 		return nil, err
 	}
 	if im == nil {
+		g.subjects.Remove(m) // it was forgotten meanwhile: the next request analyses it
 		return nil, fmt.Errorf("%w: %s has not been analysed", image.ErrManifestUnknown, m)
 	}
 	g.inventory.Put(m, im)

@@ -27,15 +27,19 @@ func (g *Gate) Manifest(ctx context.Context, t Target, d image.Descriptor) (*ima
 	if d.Data != nil {
 		return image.ParseManifest(d.Data, "")
 	}
+	known, err := g.Canonical(ctx, d.Digest)
+	if err != nil {
+		return nil, err
+	}
 	g.forgetting.RLock()
 	defer g.forgetting.RUnlock()
-	k := member{t.Key(), d.Digest}
+	k := member{t.Key(), known}
 	if _, ok := g.members.Get(k); ok {
-		if m, ok := g.manifests.Get(d.Digest); ok {
+		if m, ok := g.manifests.Get(known); ok {
 			return m, nil
 		}
 	}
-	raw, mediaType, err := g.Catalog.Manifest(ctx, k.repository, d.Digest)
+	raw, mediaType, err := g.Catalog.Manifest(ctx, k.repository, known)
 	if err != nil || raw == nil {
 		return nil, err
 	}
@@ -43,14 +47,15 @@ func (g *Gate) Manifest(ctx context.Context, t Target, d image.Descriptor) (*ima
 	if err != nil {
 		return nil, err
 	}
-	g.manifests.Put(d.Digest, m)
+	g.manifests.Put(known, m)
 	g.members.Put(k, struct{}{})
 	return m, nil
 }
 
 // Fetch reads a manifest from the upstream and records that the repository has
 // it. ref is a tag or a digest; a tag is resolved by this one request, so that
-// the bytes that are judged are the bytes that are served.
+// the bytes that are judged are the bytes that are served. What a tag stands for
+// is Bind's matter.
 func (g *Gate) Fetch(ctx context.Context, q Question, ref string) (*image.Manifest, error) {
 	raw, mediaType, err := q.Target.Upstream.Registry.Manifest(ctx, q.Target.Repository, ref)
 	if err != nil {
@@ -60,42 +65,59 @@ func (g *Gate) Fetch(ctx context.Context, q Question, ref string) (*image.Manife
 	if err != nil {
 		return nil, err
 	}
-	return m, g.Record(ctx, q, m)
-}
-
-// Record notes that the repository has the manifest, and what the tag of the
-// question is bound to. What is known already costs nothing.
-func (g *Gate) Record(ctx context.Context, q Question, m *image.Manifest) error {
 	g.forgetting.RLock()
 	defer g.forgetting.RUnlock()
-	repo := q.Target.Key()
-	k, b := member{repo, m.Digest}, binding{repo, q.Tag}
-	_, known := g.members.Get(k)
-	bound, _ := g.bindings.Get(b)
-	if known && (q.Tag == "" || bound == m.Digest) {
-		return nil
+	if _, known := g.members.Get(member{q.Target.Key(), m.Digest}); known {
+		return m, nil
 	}
+	q.Tag = ""
+	return m, g.write(ctx, q, m)
+}
+
+// record notes what has been pushed: known or not, it is wanted now.
+func (g *Gate) record(ctx context.Context, q Question, m *image.Manifest) error {
+	g.forgetting.RLock()
+	defer g.forgetting.RUnlock()
+	return g.write(ctx, q, m)
+}
+
+// write is called with forgetting shared.
+func (g *Gate) write(ctx context.Context, q Question, m *image.Manifest) error {
+	repo := q.Target.Key()
 	if err := g.Catalog.Record(ctx, repo, m, q.Tag, q.Principal, g.Now()); err != nil {
 		return err
 	}
 	g.manifests.Put(m.Digest, m)
-	g.members.Put(k, struct{}{})
+	g.members.Put(member{repo, m.Digest}, struct{}{})
 	if q.Tag != "" {
-		g.bindings.Put(b, m.Digest)
+		g.bindings.Put(binding{repo, q.Tag}, m.Digest)
 	}
 	return nil
 }
 
-// Bind notes what the tag of the question stands for. The manifest is one that
-// the repository had a moment ago: if it was deleted meanwhile, it stays so.
-func (g *Gate) Bind(ctx context.Context, q Question, m *image.Manifest) error {
+// Bound returns what the tag of a question is known to stand for, "" when that is
+// not known. Whoever is about to ask the upstream asks this first, and hands it
+// to Bind with the answer.
+func (g *Gate) Bound(ctx context.Context, q Question) (digest.Digest, error) {
+	b := binding{q.Target.Key(), q.Tag}
+	if bound, ok := g.bindings.Get(b); ok || q.Tag == "" {
+		return bound, nil
+	}
+	return g.Catalog.BoundTo(ctx, b.repository, b.tag)
+}
+
+// Bind notes what the upstream has said that the tag of the question stands for.
+// If a push has moved the tag since it was known to stand for before, it stays
+// where the push put it. The manifest is one that the repository had a moment
+// ago: if it was deleted meanwhile, it stays so.
+func (g *Gate) Bind(ctx context.Context, q Question, m *image.Manifest, before digest.Digest) error {
+	if q.Tag == "" || before == m.Digest {
+		return nil
+	}
 	g.forgetting.RLock()
 	defer g.forgetting.RUnlock()
 	b := binding{q.Target.Key(), q.Tag}
-	if bound, ok := g.bindings.Get(b); q.Tag == "" || (ok && bound == m.Digest) {
-		return nil
-	}
-	bound, err := g.Catalog.BindTag(ctx, b.repository, q.Tag, m.Digest)
+	bound, err := g.Catalog.BindTag(ctx, b.repository, q.Tag, m.Digest, before)
 	if err == nil && bound {
 		g.bindings.Put(b, m.Digest)
 	}
@@ -107,6 +129,7 @@ func (g *Gate) ForgetTag(ctx context.Context, t Target, tag string) error {
 	g.forgetting.Lock()
 	defer g.forgetting.Unlock()
 	g.bindings.Remove(binding{t.Key(), tag})
+	g.named.Remove(binding{t.Key(), tag})
 	return g.Catalog.ForgetTag(ctx, t.Key(), tag)
 }
 
@@ -115,10 +138,11 @@ func (g *Gate) ForgetTag(ctx context.Context, t Target, tag string) error {
 func (g *Gate) ForgetManifest(ctx context.Context, t Target, d digest.Digest) error {
 	g.forgetting.Lock()
 	defer g.forgetting.Unlock()
-	tags, err := g.Catalog.ForgetManifest(ctx, t.Key(), d)
+	tags, err := g.Catalog.ForgetManifest(ctx, t.Key(), d, g.Now())
 	g.members.Remove(member{t.Key(), d})
 	for _, tag := range tags {
 		g.bindings.Remove(binding{t.Key(), tag})
+		g.named.Remove(binding{t.Key(), tag})
 	}
 	return err
 }

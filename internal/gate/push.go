@@ -12,7 +12,7 @@ import (
 // failing image and an index with a failing child are refused.
 func (g *Gate) Push(ctx context.Context, q Question, m *image.Manifest) Decision {
 	settings := g.Config().For(q.Target.Name())
-	if settings.Push != PushEnforce || settings.Mode == ModePassive {
+	if settings.Push != PushEnforce || settings.Mode == ModePassive { // quarantine holds the tag, not the push
 		return Decision{Outcome: Served}
 	}
 	d := g.whole(ctx, q, settings, m)
@@ -36,7 +36,7 @@ func (g *Gate) Observe(ctx context.Context, q Question, m *image.Manifest) Decis
 // whole decides about a manifest with everything in it.
 func (g *Gate) whole(ctx context.Context, q Question, settings Settings, m *image.Manifest) Decision {
 	if m.Index {
-		return g.tour(q, settings).whole(ctx, m, 0)
+		return g.begun(settings, g.tour(q, settings).whole(ctx, m, 0))
 	}
 	return g.image(ctx, q, settings, m, forWait)
 }

@@ -118,6 +118,10 @@ func (g *Gate) touched(ctx context.Context, old, now *advisory.Snapshot) ([]dige
 // still leads to.
 func (g *Gate) renew(ctx context.Context, m digest.Digest) error {
 	selections, err := g.Catalog.VerdictSelections(ctx, m)
+	if err != nil || len(selections) == 0 {
+		return err
+	}
+	names, err := g.names(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -126,7 +130,7 @@ func (g *Gate) renew(ctx context.Context, m digest.Digest) error {
 		if err := json.Unmarshal(doc, &req); err != nil {
 			return fmt.Errorf("read selection %s: %w", hash, err)
 		}
-		req.Digests = []string{m.String()}
+		req.Digests = names
 		sel := g.active.Load().Select(req)
 		if sel.Hash != hash {
 			continue // no longer asked for; a request that leads there again makes it anew
@@ -136,6 +140,19 @@ func (g *Gate) renew(ctx context.Context, m digest.Digest) error {
 		}
 	}
 	return nil
+}
+
+// names are the digests that image lists may know a manifest by.
+func (g *Gate) names(ctx context.Context, m digest.Digest) ([]string, error) {
+	aliases, err := g.Catalog.Aliases(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	all := []string{m.String()}
+	for _, a := range aliases {
+		all = append(all, a.String())
+	}
+	return all, nil
 }
 
 // renewEngine analyses again, one by one, what an older engine looked at.

@@ -19,5 +19,6 @@ func (g *Gate) Request(ctx context.Context, q Question, m *image.Manifest) (bund
 	if err != nil || s.Kind != inventory.KindImage {
 		return bundle.Request{}, false
 	}
-	return g.request(q.Target, q.Tag, m, s), true
+	req, err := g.request(ctx, q, m, s)
+	return req, err == nil
 }

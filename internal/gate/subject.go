@@ -174,21 +174,29 @@ func (s *source) prefetch(ctx context.Context, m *image.Manifest) error {
 // Blob opens content of the repository.
 func (s *source) Blob(ctx context.Context, d image.Descriptor) (io.ReadCloser, error) {
 	body, _, err := s.target.Upstream.Registry.Blob(ctx, s.target.Repository, d.Digest, 0, -1)
-	return body, err
+	if err != nil {
+		return nil, err
+	}
+	return s.gate.learning(ctx, d.Digest, body), nil
 }
 
 // Report returns what was learnt from a layer: known, or just being learnt
 // while it is pushed, or by reading it now.
 func (s *source) Report(ctx context.Context, d image.Descriptor) (*inventory.Report, error) {
-	g, k := s.gate, flightKey{digest: d.Digest}
+	g := s.gate
 	for {
-		if r, err := g.report(ctx, d.Digest); r != nil || err != nil {
+		known, err := g.Canonical(ctx, d.Digest) // may have been learnt meanwhile
+		if err != nil {
+			return nil, err
+		}
+		if r, err := g.report(ctx, known); r != nil || err != nil {
 			return r, err
 		}
+		k := flightKey{digest: known}
 		f, first := g.layers.join(k)
 		if first {
 			// Whoever read it just now may have left before this one joined.
-			r, err := g.report(ctx, d.Digest)
+			r, err := g.report(ctx, known)
 			if r == nil && err == nil {
 				r, err = s.read(ctx, d)
 			}
@@ -236,7 +244,11 @@ func (s *source) read(ctx context.Context, d image.Descriptor) (*inventory.Repor
 	if err = errors.Join(err, body.Close()); err != nil {
 		return nil, fmt.Errorf("read layer %s: %w", d.Digest, err)
 	}
-	if r.Digest != d.Digest {
+	known, err := s.gate.Canonical(ctx, d.Digest)
+	if err != nil {
+		return nil, err
+	}
+	if r.Digest != known {
 		return nil, fmt.Errorf("read layer %s: %w", d.Digest, image.ErrDigestInvalid)
 	}
 	s.gate.Metrics.Analysis("layer", s.gate.Now().Sub(start))

@@ -76,12 +76,7 @@ type Target struct {
 // image.ErrNameUnknown, never a repository of the default upstream.
 func (us Upstreams) Lookup(name, namespace string) (Target, error) {
 	if namespace != "" {
-		for _, u := range us {
-			if u.Prefix == namespace || slices.Contains(u.Hostnames, namespace) {
-				return u.target(name)
-			}
-		}
-		return Target{}, fmt.Errorf("%w: no upstream is configured for the registry %q", image.ErrNameUnknown, clean(namespace))
+		return us.within(name, namespace)
 	}
 	var found *Upstream
 	for _, u := range us {
@@ -102,6 +97,46 @@ func (us Upstreams) Lookup(name, namespace string) (Target, error) {
 		}
 	}
 	return Target{}, fmt.Errorf("%w: the name has no registry and there is no default upstream", image.ErrNameUnknown)
+}
+
+// within finds the upstream of a registry host. What it leads to must also be
+// what the full name leads to: a repository has one name, by which rights are
+// given, whatever way it is asked for.
+func (us Upstreams) within(name, namespace string) (Target, error) {
+	for _, u := range us {
+		if u.Prefix != namespace && !slices.Contains(u.Hostnames, namespace) {
+			continue
+		}
+		t, err := u.target(name)
+		if err != nil {
+			return Target{}, err
+		}
+		if again, err := us.Lookup(t.Name(), ""); err != nil || again != t {
+			return Target{}, fmt.Errorf("%w: %q of the registry %q has no name here", image.ErrNameUnknown, clean(name), clean(namespace))
+		}
+		return t, nil
+	}
+	return Target{}, fmt.Errorf("%w: no upstream is configured for the registry %q", image.ErrNameUnknown, clean(namespace))
+}
+
+// Names are the names of all repositories that a name may stand for, with any
+// namespace or none.
+func (us Upstreams) Names(name string) []string {
+	var all []string
+	add := func(t Target, err error) {
+		if err == nil && !slices.Contains(all, t.Name()) {
+			all = append(all, t.Name())
+		}
+	}
+	add(us.Lookup(name, ""))
+	for _, u := range us {
+		for _, host := range append([]string{u.Prefix}, u.Hostnames...) {
+			if host != "" {
+				add(us.Lookup(name, host))
+			}
+		}
+	}
+	return all
 }
 
 // Named returns the upstream with this name, or nil.

@@ -15,7 +15,10 @@ import (
 	"time"
 
 	"github.com/pratique/pratique/engine/advisory"
+	"github.com/pratique/pratique/internal/audit"
+	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/catalog"
+	"github.com/pratique/pratique/internal/garbage"
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/localregistry"
 	"github.com/pratique/pratique/internal/serve"
@@ -33,6 +36,7 @@ type System struct {
 	Log       *slog.Logger
 	Dir       string
 	Clock     *Clock
+	Audit     *audit.Trail
 }
 
 // Options change what New makes.
@@ -93,7 +97,9 @@ func New(t testing.TB, o Options) *System {
 		check(t, err)
 		t.Cleanup(func() { check(t, tiers.Shared.Close()) })
 	}
+	s.Audit = &audit.Trail{Catalog: s.Catalog, Log: s.Log, Now: s.Clock.Now}
 	s.Gate, err = gate.New(gate.Options{
+		Audit: s.Audit, Nobody: auth.Anonymous,
 		Config: config, Upstreams: s.Upstreams, Catalog: s.Catalog, Verdicts: tiers, Data: data, Syncing: func() string { return "" },
 		SpoolDir: filepath.Join(s.Dir, "spool"), ReportURL: "http://127.0.0.1:8228", Metrics: s.Metrics, Log: s.Log, Now: s.Clock.Now,
 	})
@@ -102,13 +108,21 @@ func New(t testing.TB, o Options) *System {
 	return s
 }
 
+// Collect removes garbage, and tells what.
+func (s *System) Collect(ctx context.Context) (any, error) { return s.Collector().Collect(ctx) }
+
+// Collector removes garbage as serve does.
+func (s *System) Collector() *garbage.Collector {
+	return &garbage.Collector{Config: garbage.Defaults(), Gate: s.Gate, Catalog: s.Catalog, Local: s.Local, Name: "local", Audit: s.Audit, Log: s.Log, Now: s.Clock.Now}
+}
+
 func (s *System) open(t testing.TB, o Options) {
 	t.Helper()
 	var err error
 	s.Catalog, err = catalog.Open(context.Background(), filepath.Join(s.Dir, "catalog.db"))
 	check(t, err)
 	t.Cleanup(func() { check(t, s.Catalog.Close()) })
-	s.Local, err = localregistry.Open(filepath.Join(s.Dir, "registry"))
+	s.Local, err = localregistry.Open(filepath.Join(s.Dir, "registry"), localregistry.Options{})
 	check(t, err)
 	t.Cleanup(func() { check(t, s.Local.Close()) })
 	s.Upstreams = append(gate.Upstreams{{

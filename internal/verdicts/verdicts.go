@@ -51,7 +51,8 @@ type Tiers struct {
 // Get asks the tiers from the nearest to the farthest, and lets the nearer ones
 // know what a farther one said. What Redis says is held against the catalog,
 // once for each time that memory does not know: a verdict that could not be
-// written to Redis must not be undone by the one that it replaced.
+// written to Redis must not be undone by the one that it replaced, and one that
+// the catalog does not have would never be renewed.
 func (t *Tiers) Get(ctx context.Context, manifest digest.Digest, selection string) (*policy.Verdict, error) {
 	if v, _ := t.Memory.Get(ctx, manifest, selection); v != nil {
 		t.Looked(TierMemory)
@@ -60,7 +61,7 @@ func (t *Tiers) Get(ctx context.Context, manifest digest.Digest, selection strin
 	shared := t.shared(ctx, manifest, selection)
 	durable, err := t.Durable.Get(ctx, manifest, selection)
 	switch {
-	case shared != nil && (err != nil || durable == nil || !shared.Older(durable)):
+	case shared != nil && (err != nil || durable != nil && !shared.Older(durable)):
 		t.Looked(TierRedis)
 		_, err := t.Memory.Put(ctx, shared)
 		return shared, err
