@@ -5,7 +5,7 @@ SHELL := /bin/bash
 # git refuses to speak about a clone that another user owns; go build then stops.
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz build image clean
+.PHONY: help run test check bench fuzz chaos build image clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -24,6 +24,9 @@ bench: ## all benchmarks (BENCHTIME=1s BENCHCOUNT=1)
 
 fuzz: ## every fuzz target in turn (FUZZTIME=30s)
 	@scripts/fuzz
+
+chaos: ## kill, cut and starve the program for ten minutes (PRATIQUE_CHAOS_TIME=10m PRATIQUE_CHAOS_SEED=number)
+	@scripts/chaos
 
 build: ## the static binary bin/pratique
 	CGO_ENABLED=0 go build $(BUILDVCS) -trimpath -o bin/pratique ./cmd/pratique

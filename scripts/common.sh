@@ -24,14 +24,15 @@ frame() {
 	say ""
 }
 
-# install_tool builds a Go program of a fixed version into bin/tools.
+# install_tool builds a Go program of a fixed version into bin/tools, in at most
+# fifteen minutes.
 install_tool() {
 	local name=$1 package=$2 version=$3
 	local file="$root/bin/tools/$name-$version"
 	if [[ ! -x $file ]]; then
 		local dir
 		dir=$(mktemp -d)
-		if ! GOBIN="$dir" GOFLAGS='' go install "$package@$version" >&2; then
+		if ! GOBIN="$dir" GOFLAGS='' timeout 900 go install "$package@$version" >&2; then
 			rm -rf "$dir"
 			return 1
 		fi
