@@ -72,7 +72,7 @@ func (p *Proxy) mount(ctx context.Context, q request, from, text string) (bool, 
 		return false, nil
 	}
 	source, err := p.Upstreams.Lookup(from, "")
-	if err != nil || source.Upstream != q.target.Upstream || !q.caller.Can(auth.Pull, from, source.Name()) {
+	if err != nil || source.Upstream != q.target.Upstream || !p.pulls(q, from, source) {
 		return false, nil
 	}
 	decision, err := p.Gate.Blob(ctx, gate.Question{Target: source, Principal: q.caller.Name}, d, gate.Read, q.caller.Can(auth.Push, from, source.Name()))
@@ -91,6 +91,13 @@ func (p *Proxy) mount(ctx context.Context, q request, from, text string) (bool, 
 		return false, err
 	}
 	return true, p.Catalog.Mounted(context.WithoutCancel(ctx), q.target.Key(), known, q.caller.Name, p.Now())
+}
+
+// pulls reports whether the caller may pull from another repository than the one
+// that its request is about. Who has no name may without a token what everybody
+// may: a token for something else takes nothing away.
+func (p *Proxy) pulls(q request, typed string, t gate.Target) bool {
+	return q.caller.Can(auth.Pull, typed, t.Name()) || q.caller.Anonymous() && p.Auth.May(auth.Anonymous, auth.Pull, t.Name())
 }
 
 // uploadChunk answers PATCH: the next bytes, of a known length or not.

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/pratique/pratique/engine/image"
+	"github.com/pratique/pratique/internal/catalog"
 )
 
 const maxPage = 1000 // tags in one answer
@@ -59,7 +60,14 @@ func (p *Proxy) listReferrers(w http.ResponseWriter, r *http.Request, q request)
 	if err != nil {
 		return err
 	}
-	known, err := p.Catalog.Referrers(r.Context(), q.target.Key(), canonical)
+	query := r.URL.Query()
+	wanted, last := query.Get("artifactType"), digest.Digest(query.Get("last"))
+	if wanted != "" {
+		w.Header().Set("OCI-Filters-Applied", "artifactType")
+	}
+	known, more, err := p.Catalog.Referrers(r.Context(), q.target.Key(), catalog.ReferrersQuery{
+		Subject: canonical, ArtifactType: wanted, Last: last, MaxBytes: maxReferrersPage,
+	})
 	if err != nil {
 		return err
 	}
@@ -67,13 +75,12 @@ func (p *Proxy) listReferrers(w http.ResponseWriter, r *http.Request, q request)
 	if err != nil && !errors.Is(err, image.ErrUnsupported) && !notFound(err) {
 		return err
 	}
-	query := r.URL.Query()
-	wanted := query.Get("artifactType")
-	if wanted != "" {
-		w.Header().Set("OCI-Filters-Applied", "artifactType")
+	if more { // what the upstream has beyond the last of them is for the next page
+		end := known[len(known)-1].Digest
+		upstream = slices.DeleteFunc(upstream, func(d image.Descriptor) bool { return d.Digest > end })
 	}
-	page, more := referrersPage(append(known, upstream...), wanted, digest.Digest(query.Get("last")))
-	if more {
+	page, cut := referrersPage(append(known, upstream...), wanted, last)
+	if more = more || cut; more {
 		next := url.Values{"last": {page[len(page)-1].Digest.String()}}
 		for _, name := range []string{"artifactType", "ns"} {
 			if value := query.Get(name); value != "" {

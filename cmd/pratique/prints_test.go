@@ -67,6 +67,74 @@ func TestWhatClientsPrint(t *testing.T) {
 	})
 }
 
+// showsRights says which answers to people with a name a client prints the
+// message of.
+type showsRights struct {
+	login bool // of a wrong password; by a pull where a log-in does not ask
+	asks  bool // a log-in asks the registry
+	right bool // of a push without the right to
+	held  bool // of a push into quarantine, which succeeds
+}
+
+// TestWhatClientsPrintOfRights has every client log in with a wrong password,
+// push without the right to, and push into quarantine.
+func TestWhatClientsPrintOfRights(t *testing.T) {
+	h := newHouse(t)
+	for name, want := range map[string]showsRights{
+		"docker":  {login: true, asks: true, right: true},
+		"ctr":     {},
+		"podman":  {login: true, asks: true, right: true},
+		"buildah": {login: true, asks: true, right: true},
+		"skopeo":  {login: true, asks: true, right: true},
+		"crane":   {login: true, right: true},
+		"oras":    {login: true, asks: true, right: true, held: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := opened[name](t)
+			b := bench{name: name, any: c, client: c.(client), s: h.server, house: h, repository: "team/" + name}
+			b.put(t, "1.0", imagetest.Clean())
+			out, err := b.any.(named).Login(h.registry, "alice", "wrong")
+			if !want.asks && err == nil {
+				out, err = b.Pull(b.ref("1.0"))
+			}
+			printed(t, "wrong password", out, err, want.login, "pratique: user name or password is wrong", "40")
+
+			b.mustLogin(t, readerBot)
+			b.Load(layoutOf(t, imagetest.Vulnerable()), b.ref("2.0"))
+			out, err = b.Push(b.ref("2.0"))
+			printed(t, "push without the right", out, err, want.right, "pratique: "+readerBot+" has no right to push team/"+name, "403")
+
+			b.mustLogin(t, pushBot)
+			b.repository += "/held"
+			b.Load(layoutOf(t, imagetest.Vulnerable()), b.ref("1.0"))
+			out, err = b.Push(b.ref("1.0"))
+			t.Logf("push into quarantine:\n%s", strings.TrimSpace(out))
+			if err != nil || strings.Contains(out, "quarantined: team/") != want.held {
+				t.Errorf("push into quarantine: %v", err)
+			}
+		})
+	}
+	t.Run("helm", func(t *testing.T) {
+		t.Parallel()
+		helm := clients.NewHelm(t)
+		b := bench{s: h.server, house: h, any: helm, repository: "team/charts"}
+		out, err := helm.Login(h.registry, "alice", "wrong")
+		printed(t, "wrong password", out, err, true, "pratique: user name or password is wrong", "401")
+		b.mustLogin(t, readerBot)
+		out, err = helm.Push(helm.Package("chart", "1.0.0", "note"), h.registry+"/team/charts")
+		printed(t, "push without the right", out, err, true, "has no right to push team/charts/chart", "403")
+	})
+	t.Run("cosign", func(t *testing.T) {
+		t.Parallel()
+		b := bench{s: h.server, house: h, any: opened["cosign"](t), repository: "team/signed"}
+		ref := b.put(t, "1.0", imagetest.Clean())
+		b.mustLogin(t, readerBot)
+		out, err := b.any.(*clients.Cosign).Sign(ref)
+		printed(t, "signature without the right", out, err, true, "has no right to push team/signed", "403")
+	})
+}
+
 func printed(t *testing.T, what, out string, err error, whole bool, message, status string) {
 	t.Helper()
 	t.Logf("%s:\n%s", what, strings.TrimSpace(out))

@@ -1,6 +1,8 @@
 package image
 
 import (
+	"strings"
+
 	"github.com/opencontainers/go-digest"
 )
 
@@ -68,4 +70,12 @@ func IsConfigType(mediaType string) bool {
 		return true
 	}
 	return false
+}
+
+// Elsewhere reports whether the content may be kept outside the registry: it has
+// addresses of its own, or its type says that it is not for distribution.
+func (d Descriptor) Elsewhere() bool {
+	return len(d.URLs) > 0 ||
+		strings.HasPrefix(d.MediaType, "application/vnd.oci.image.layer.nondistributable.") ||
+		strings.HasPrefix(d.MediaType, "application/vnd.docker.image.rootfs.foreign.")
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/gorilla/mux"
 	"github.com/opencontainers/go-digest"
@@ -67,7 +68,11 @@ func (a *API) asked(holders []holder, d digest.Digest, tag string) ([]asked, err
 		}
 		for _, h := range holders {
 			if a.known(h, tag, ref) {
-				return []asked{{gate.Question{Target: h.target, Tag: ref.Tag}, h.manifest, tag}}, nil
+				q := gate.Question{Target: h.target, Tag: ref.Tag}
+				if !slices.Contains(h.tags, ref.Tag) {
+					q.Tag = "" // a tag that is only typed chooses no rules
+				}
+				return []asked{{q, h.manifest, tag}}, nil
 			}
 		}
 		return nil, refuse(http.StatusNotFound, "could not find any evaluations for input images: no repository of this name has the image")

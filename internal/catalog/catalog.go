@@ -144,6 +144,10 @@ var schema = []string{
 	// Whoever uploaded or mounted a blob has shown that it may have the bytes; a
 	// row with proof 1 says that alone, and opens nothing.
 	`ALTER TABLE uploads ADD COLUMN proof INTEGER NOT NULL DEFAULT 0`,
+	// Blobs that whoever pushed the manifest had not shown to have: it opens none
+	// of them to anybody.
+	`CREATE TABLE unproven (upstream TEXT, repository TEXT, blob TEXT, manifest TEXT, PRIMARY KEY (upstream, repository, blob, manifest)) WITHOUT ROWID`,
+	`CREATE INDEX unproven_by_manifest ON unproven (upstream, repository, manifest)`,
 	// Manifests that no repository has any more, and since when.
 	`CREATE TABLE orphans (manifest TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID`,
 	`INSERT INTO orphans (manifest, since) SELECT digest, 0 FROM manifests WHERE digest NOT IN (SELECT manifest FROM members)`,

@@ -179,21 +179,42 @@ func (c *Catalog) ManifestsNaming(ctx context.Context, repo Repository, blob dig
 	return digests(all), err
 }
 
+// ReferrersQuery chooses manifests that name a subject.
+type ReferrersQuery struct {
+	Subject      digest.Digest
+	ArtifactType string        // "" for all
+	Last         digest.Digest // those after it
+	MaxBytes     int           // of the descriptors; at least one is returned
+}
+
 // Referrers returns the manifests of the repository that name the subject, in
-// the order of their digests.
-func (c *Catalog) Referrers(ctx context.Context, repo Repository, subject digest.Digest) ([]image.Descriptor, error) {
-	docs, err := c.texts(ctx, `SELECT descriptor FROM referrers WHERE upstream = ? AND repository = ? AND subject = ? ORDER BY manifest`,
-		repo.Upstream, repo.Name, subject.String())
+// the order of their digests, and whether there are more.
+func (c *Catalog) Referrers(ctx context.Context, repo Repository, q ReferrersQuery) (page []image.Descriptor, more bool, err error) {
+	rows, err := c.read.QueryContext(ctx, `SELECT descriptor FROM referrers WHERE upstream = ? AND repository = ? AND subject = ? AND manifest > ? ORDER BY manifest`,
+		repo.Upstream, repo.Name, q.Subject.String(), q.Last.String())
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	all := make([]image.Descriptor, len(docs))
-	for i, doc := range docs {
-		if err := json.Unmarshal([]byte(doc), &all[i]); err != nil {
-			return nil, fmt.Errorf("read referrers of %s: %w", subject, err)
+	defer rows.Close()
+	size := 0
+	for rows.Next() {
+		var doc []byte
+		if err := rows.Scan(&doc); err != nil {
+			return nil, false, err
 		}
+		var d image.Descriptor
+		if err := json.Unmarshal(doc, &d); err != nil {
+			return nil, false, fmt.Errorf("read referrers of %s: %w", q.Subject, err)
+		}
+		if q.ArtifactType != "" && d.ArtifactType != q.ArtifactType {
+			continue
+		}
+		if size += len(doc) + 1; size > q.MaxBytes && len(page) > 0 {
+			return page, true, nil
+		}
+		page = append(page, d)
 	}
-	return all, nil
+	return page, false, rows.Err()
 }
 
 // ForgetTag notes that the tag is gone, and does not wait for any image.
@@ -235,6 +256,7 @@ func (c *Catalog) ForgetManifest(ctx context.Context, repo Repository, d digest.
 			`DELETE FROM referrers WHERE upstream = ? AND repository = ? AND manifest = ?`,
 			`DELETE FROM holds WHERE upstream = ? AND repository = ? AND manifest = ?`,
 			`DELETE FROM names WHERE upstream = ? AND repository = ? AND manifest = ?`,
+			`DELETE FROM unproven WHERE upstream = ? AND repository = ? AND manifest = ?`,
 		} {
 			if _, err := tx.ExecContext(ctx, statement, repo.Upstream, repo.Name, d.String()); err != nil {
 				return err

@@ -63,21 +63,29 @@ func (c *Catalog) uploaded(ctx context.Context, repo Repository, blob digest.Dig
 }
 
 // Closed reports whether artifacts do not open the blob: it belonged to an image
-// that the repository no longer has, or somebody named it in a manifest who had
-// not shown to have the bytes.
+// that the repository no longer has, and nobody has uploaded or mounted it since.
 func (c *Catalog) Closed(ctx context.Context, repo Repository, blob digest.Digest) (bool, error) {
 	return c.exists(ctx, `SELECT 1 FROM former WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, blob.String())
 }
 
-// CloseBlobs lets artifacts not open the blobs, until somebody uploads or mounts
-// them.
-func (c *Catalog) CloseBlobs(ctx context.Context, repo Repository, blobs []digest.Digest) error {
-	if len(blobs) == 0 {
-		return nil
+// Unproven returns the manifests of the repository that do not open the blob,
+// because whoever pushed them had not shown to have it.
+func (c *Catalog) Unproven(ctx context.Context, repo Repository, blob digest.Digest) (map[digest.Digest]bool, error) {
+	all, err := c.texts(ctx, `SELECT manifest FROM unproven WHERE upstream = ? AND repository = ? AND blob = ?`, repo.Upstream, repo.Name, blob.String())
+	set := map[digest.Digest]bool{}
+	for _, m := range all {
+		set[digest.Digest(m)] = true
 	}
+	return set, err
+}
+
+// PutUnproven notes, before a manifest is stored, which of its blobs its pusher has
+// not shown to have.
+func (c *Catalog) PutUnproven(ctx context.Context, repo Repository, manifest digest.Digest, blobs []digest.Digest) error {
 	return c.update(ctx, func(tx *sql.Tx) error {
 		for _, blob := range blobs {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO former (upstream, repository, blob) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, repo.Upstream, repo.Name, blob.String()); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO unproven (upstream, repository, blob, manifest) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+				repo.Upstream, repo.Name, blob.String(), manifest.String()); err != nil {
 				return err
 			}
 		}

@@ -16,6 +16,8 @@ type Runtime struct {
 	// Hosts is a directory for hosts.toml files, one folder a registry; pass
 	// it with --hosts-dir. Empty until a test fills it.
 	Hosts string
+
+	logins map[string]string // name:password by registry, for --user
 }
 
 // Containerd starts a containerd of its own that unpacks with the native
@@ -32,7 +34,7 @@ func Containerd(t testing.TB) *Runtime {
 		// The rest of the kubelet's door and tracing would listen or dial.
 		"disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"+
 		"[grpc]\n  address = \""+address+"\"\n")
-	r := &Runtime{t: t, dir: dir, Hosts: filepath.Join(dir, "hosts"), ctr: tool{
+	r := &Runtime{t: t, dir: dir, Hosts: filepath.Join(dir, "hosts"), logins: map[string]string{}, ctr: tool{
 		path: lookPath("ctr"),
 		args: []string{"--address", address, "--namespace", "test"},
 		env:  environ(dir, "CONTAINERD_SNAPSHOTTER=native"),
@@ -53,6 +55,13 @@ func (r *Runtime) Run(args ...string) (string, error) {
 	return r.ctr.run(r.t, args...)
 }
 
+// Login remembers a password for the registry, which is not asked: ctr is given
+// it with every command.
+func (r *Runtime) Login(registry, user, password string) (string, error) {
+	r.logins[registry] = user + ":" + password
+	return "", nil
+}
+
 // Load puts the images of an OCI layout into containerd, bytes and digests as
 // they are, and names them ref.
 func (r *Runtime) Load(layoutDir, ref string) {
@@ -70,13 +79,24 @@ func (r *Runtime) Load(layoutDir, ref string) {
 // Push pushes ref and answers with all that was printed.
 func (r *Runtime) Push(ref string) (string, error) {
 	r.t.Helper()
-	return r.Run("images", "push", "--plain-http", ref)
+	return r.speak("push", ref)
 }
 
 // Pull pulls and unpacks ref and answers with all that was printed.
 func (r *Runtime) Pull(ref string) (string, error) {
 	r.t.Helper()
-	return r.Run("images", "pull", "--plain-http", ref)
+	return r.speak("pull", ref)
+}
+
+// speak pushes or pulls, with the password for the registry if there is one.
+func (r *Runtime) speak(command, ref string) (string, error) {
+	r.t.Helper()
+	args := []string{"images", command, "--plain-http"}
+	registry, _, _ := strings.Cut(ref, "/")
+	if login, ok := r.logins[registry]; ok {
+		args = append(args, "--user", login)
+	}
+	return r.Run(append(args, ref)...)
 }
 
 // Remove forgets ref and, at once, the content that nothing else names.

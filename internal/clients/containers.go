@@ -42,6 +42,13 @@ func (s *Store) Run(args ...string) (string, error) {
 	return s.tool.run(s.t, args...)
 }
 
+// Login asks the registry whether it takes the password, and keeps it for the
+// registry. It answers with all that was printed.
+func (s *Store) Login(registry, user, password string) (string, error) {
+	s.t.Helper()
+	return s.tool.runWith(s.t, password, "login", "--tls-verify=false", "--username", user, "--password-stdin", registry)
+}
+
 // Load puts an image of an OCI layout into the store and names it ref. The
 // platform of this machine is taken from an index. A push compresses the
 // layers anew: the digest is not that of the layout.

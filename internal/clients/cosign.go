@@ -30,6 +30,13 @@ func (c *Cosign) Run(args ...string) (string, error) {
 	return c.tool.run(c.t, args...)
 }
 
+// Login keeps a password for the registry, which is not asked. It answers with
+// all that was printed.
+func (c *Cosign) Login(registry, user, password string) (string, error) {
+	c.t.Helper()
+	return c.tool.runWith(c.t, password, "login", registry, "--username", user, "--password-stdin")
+}
+
 // Sign signs what ref stands for and stores the signature as cosign 2 does by
 // default: under the tag sha256-<hex>.sig of the same repository. More are
 // further flags.

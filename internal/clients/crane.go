@@ -32,6 +32,13 @@ func (c *Crane) Run(args ...string) (string, error) {
 	return c.tool.run(c.t, args...)
 }
 
+// Login keeps a password for the registry, which is not asked. It answers with
+// all that was printed.
+func (c *Crane) Login(registry, user, password string) (string, error) {
+	c.t.Helper()
+	return c.tool.runWith(c.t, password, "auth", "login", registry, "--username", user, "--password-stdin")
+}
+
 // Load remembers the layout for Push, which sends it as it is.
 func (c *Crane) Load(layoutDir, _ string) { c.source = layoutDir }
 

@@ -55,6 +55,13 @@ func (e *Engine) Run(args ...string) (string, error) {
 	return e.docker.run(e.t, args...)
 }
 
+// Login has the engine ask the registry whether it takes the password, and keeps
+// it for the registry. It answers with all that was printed.
+func (e *Engine) Login(registry, user, password string) (string, error) {
+	e.t.Helper()
+	return e.docker.runWith(e.t, password, "login", "--username", user, "--password-stdin", registry)
+}
+
 // Environ leads a script to the engine: the variables that Docker's command line
 // reads, and DOCKER, the command line that fits the engine.
 func (e *Engine) Environ() []string {

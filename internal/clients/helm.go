@@ -33,6 +33,13 @@ func (h *Helm) Run(args ...string) (string, error) {
 	return h.tool.run(h.t, args...)
 }
 
+// Login asks the registry whether it takes the password, and keeps it for the
+// registry. It answers with all that was printed.
+func (h *Helm) Login(registry, user, password string) (string, error) {
+	h.t.Helper()
+	return h.tool.runWith(h.t, password, "registry", "login", registry, "--username", user, "--password-stdin", "--plain-http")
+}
+
 // Package makes a chart and answers with its archive. What the note says is in
 // the chart: another note is another digest.
 func (h *Helm) Package(name, version, note string) string {

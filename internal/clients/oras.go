@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -25,15 +27,35 @@ type Oras struct {
 	MountFrom []string
 
 	t      testing.TB
-	local  string             // layout that Pull fills
-	source string             // layout that Push sends
-	pulled ocispec.Descriptor // by the last Pull
+	logins map[string]auth.Credential // by registry
+	local  string                     // layout that Pull fills
+	source string                     // layout that Push sends
+	pulled ocispec.Descriptor         // by the last Pull
 }
 
 // NewOras is an oras client. Needs no program.
 func NewOras(t testing.TB) *Oras {
 	t.Helper()
-	return &Oras{t: t, local: filepath.Join(tempDir(t), "local")}
+	return &Oras{t: t, logins: map[string]auth.Credential{}, local: filepath.Join(tempDir(t), "local")}
+}
+
+// Login asks the registry whether it takes the password, and keeps it for the
+// registry: `oras login`.
+func (o *Oras) Login(registry, user, password string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), commandWait)
+	defer cancel()
+	r, err := remote.NewRegistry(registry)
+	if err != nil {
+		return err.Error(), err
+	}
+	credential := auth.Credential{Username: user, Password: password}
+	r.PlainHTTP = true
+	r.Client = &auth.Client{Client: retry.NewClient(), Credential: auth.StaticCredential(registry, credential)}
+	if err := r.Ping(ctx); err != nil {
+		return err.Error(), err
+	}
+	o.logins[registry] = credential
+	return "", nil
 }
 
 // Load remembers the layout for Push, which sends it as it is.
@@ -173,7 +195,8 @@ func (o *Oras) Delete(ref string) (string, error) {
 }
 
 // do runs one command: a client with tokens of its own, as a new process has,
-// for at most commandWait.
+// for at most commandWait. It answers with what the registry warned of, which the
+// command line prints.
 func (o *Oras) do(ref string, command func(context.Context, *remote.Repository) error) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandWait)
 	defer cancel()
@@ -182,9 +205,16 @@ func (o *Oras) do(ref string, command func(context.Context, *remote.Repository) 
 		return err.Error(), err
 	}
 	r.PlainHTTP = true
-	r.Client = &auth.Client{Client: retry.NewClient(), Cache: auth.NewCache()}
+	r.Client = &auth.Client{Client: retry.NewClient(), Cache: auth.NewCache(), Credential: auth.StaticCredential(r.Reference.Registry, o.logins[r.Reference.Registry])}
+	var mu sync.Mutex // the library warns from where it copies
+	var warnings []string
+	r.HandleWarning = func(w remote.Warning) {
+		mu.Lock()
+		defer mu.Unlock()
+		warnings = append(warnings, w.Text)
+	}
 	if err := command(ctx, r); err != nil {
 		return err.Error(), err
 	}
-	return "", nil
+	return strings.Join(warnings, "\n"), nil
 }

@@ -34,10 +34,17 @@ type tool struct {
 // error as a person would see them mixed. The error is that of the exit code.
 func (c tool) run(t testing.TB, args ...string) (string, error) {
 	t.Helper()
+	return c.runWith(t, "", args...)
+}
+
+// runWith does the same with a standard input.
+func (c tool) runWith(t testing.TB, stdin string, args ...string) (string, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandWait)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.path, append(append([]string{}, c.args...), args...)...)
 	cmd.Env = c.env
+	cmd.Stdin = strings.NewReader(stdin)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -32,6 +32,13 @@ func (c *Copier) Run(args ...string) (string, error) {
 	return c.tool.run(c.t, args...)
 }
 
+// Login asks the registry whether it takes the password, and keeps it for the
+// registry. It answers with all that was printed.
+func (c *Copier) Login(registry, user, password string) (string, error) {
+	c.t.Helper()
+	return c.tool.runWith(c.t, password, "login", "--tls-verify=false", "--username", user, "--password-stdin", registry)
+}
+
 // Load remembers the layout for Push, which sends an image as it is. An index
 // is written anew when skopeo (1.9) does not know all of its fields, and then
 // has another digest than in the layout.

@@ -56,24 +56,42 @@ func (g *Gate) Blob(ctx context.Context, q Question, d digest.Digest, access Acc
 	if len(naming) == 0 {
 		return g.orphan(ctx, q, d, push)
 	}
+	unproven, err := g.Catalog.Unproven(ctx, q.Target.Key(), d)
+	if err != nil {
+		return Decision{}, err
+	}
 	for _, m := range naming {
-		if _, ok := g.grants.Get(grantOf(q, m)); ok {
+		if _, ok := g.grants.Get(grantOf(q, m)); ok && !unproven[m] {
 			return Decision{Outcome: Served}, nil
 		}
 	}
-	refusal, err := g.byManifests(ctx, q, d, naming)
+	q.Tag = ""
+	refusal, err := g.byManifests(ctx, q, d, naming, func(m *image.Manifest) Decision { return g.decide(ctx, q, m, forWait) })
 	if err != nil || refusal.Outcome == Served {
 		return refusal, err
 	}
-	if access == Exists && push && refusal.closed {
-		return Decision{}, fmt.Errorf("%w: %s is to be uploaded for the artifact", image.ErrBlobUnknown, d)
-	}
 	if access == Exists && push {
-		// A pusher must learn that a shared layer is there already, or could
-		// not push the fixed image. HEAD gives no byte away.
-		return Decision{Outcome: Served, Warning: refusal.Message}, nil
+		return g.exists(ctx, q, d, refusal)
 	}
 	return g.breakGlass(ctx, q, refusal), nil
+}
+
+// exists answers a pusher who asks whether a blob is there that it may not read.
+// What it has uploaded is; what it has not is to be uploaded, which shows that it
+// has the bytes, and lets it push the fixed image that shares a layer with the
+// refused one.
+func (g *Gate) exists(ctx context.Context, q Question, d digest.Digest, refusal Decision) (Decision, error) {
+	if refusal.Outcome == Pending {
+		return refusal, nil
+	}
+	proven, err := g.proven(ctx, q, d)
+	if err != nil {
+		return Decision{}, err
+	}
+	if !proven || refusal.closed {
+		return Decision{}, fmt.Errorf("%w: whoever pushes %s uploads it", image.ErrBlobUnknown, d)
+	}
+	return Decision{Outcome: Served, Warning: refusal.Message}, nil
 }
 
 // naming returns the digest by which the gate knows a blob, and the manifests
@@ -96,12 +114,19 @@ func (g *Gate) naming(ctx context.Context, t Target, d digest.Digest) (digest.Di
 }
 
 // byManifests returns the answer of the first image that allows, else a refusal.
-// An artifact opens only what no refused image names: it is easily made for any
-// blob that is here already, by somebody who does not have the bytes.
-func (g *Gate) byManifests(ctx context.Context, q Question, blob digest.Digest, naming []digest.Digest) (Decision, error) {
-	q.Tag = ""
-	var refusal, artifact *Decision
+// None opens what whoever pushed it had not shown to have, and an artifact only
+// what no refused image names. decide is asked about each manifest.
+func (g *Gate) byManifests(ctx context.Context, q Question, blob digest.Digest, naming []digest.Digest, decide func(*image.Manifest) Decision) (Decision, error) {
+	unproven, err := g.Catalog.Unproven(ctx, q.Target.Key(), blob)
+	if err != nil {
+		return Decision{}, err
+	}
+	var refusal, artifact, doubt *Decision
 	for _, md := range naming {
+		if unproven[md] { // it closes nothing either: else anybody could close anything
+			doubt = &Decision{closed: true, Message: "whoever pushed the manifest that names this blob has not shown to have it: upload it, and push the manifest again"}
+			continue
+		}
 		m, err := g.Manifest(ctx, q.Target, image.Descriptor{Digest: md})
 		if err != nil {
 			return Decision{}, err
@@ -109,7 +134,7 @@ func (g *Gate) byManifests(ctx context.Context, q Question, blob digest.Digest, 
 		if m == nil {
 			continue
 		}
-		switch d := g.decide(ctx, q, m, forWait); {
+		switch d := decide(m); {
 		case d.Outcome == Served && !d.artifact:
 			return d, nil
 		case d.Outcome == Served:
@@ -125,6 +150,8 @@ func (g *Gate) byManifests(ctx context.Context, q Question, blob digest.Digest, 
 		return *refusal, nil
 	case artifact != nil:
 		return g.byArtifact(ctx, q, blob, *artifact)
+	case doubt != nil:
+		return *doubt, nil
 	}
 	return Decision{Message: "no manifest that names this blob is here any more"}, nil
 }

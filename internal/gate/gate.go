@@ -81,6 +81,7 @@ type Gate struct {
 	// forgetting is held while a manifest or tag is forgotten, and shared by those
 	// who put something into members and bindings.
 	forgetting sync.RWMutex
+	forgotten  atomic.Int64 // manifests that were; what was read before the last is read again
 	reports    *lru.Cache[digest.Digest, *inventory.Report]
 	grants     *expirable.LRU[grant, struct{}]
 	keyed      *lru.Cache[digest.Digest, struct{}] // images whose keys are in the catalog

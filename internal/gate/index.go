@@ -64,7 +64,7 @@ func (t *tour) index(ctx context.Context, m *image.Manifest, depth int) Decision
 			t.seen[d.Digest] = child
 		}
 		switch {
-		case child.artifact:
+		case child.artifact && child.Outcome == Served:
 		case child.Outcome == Served:
 			open++
 			warning = cmp.Or(warning, child.Warning)

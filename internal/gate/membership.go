@@ -57,21 +57,36 @@ func (g *Gate) Manifest(ctx context.Context, t Target, d image.Descriptor) (*ima
 // the bytes that are judged are the bytes that are served. What a tag stands for
 // is Bind's matter.
 func (g *Gate) Fetch(ctx context.Context, q Question, ref string) (*image.Manifest, error) {
-	raw, mediaType, err := q.Target.Upstream.Registry.Manifest(ctx, q.Target.Repository, ref)
-	if err != nil {
-		return nil, err
+	for {
+		before := g.forgotten.Load()
+		raw, mediaType, err := q.Target.Upstream.Registry.Manifest(ctx, q.Target.Repository, ref)
+		if err != nil {
+			return nil, err
+		}
+		m, err := image.ParseManifest(raw, mediaType)
+		if err != nil {
+			return nil, err
+		}
+		if current, err := g.learn(ctx, q, m, before); current || err != nil {
+			return m, err
+		}
 	}
-	m, err := image.ParseManifest(raw, mediaType)
-	if err != nil {
-		return nil, err
-	}
+}
+
+// learn notes that the repository has a manifest that was read there. It reports
+// false, and notes nothing, when manifests were deleted since it was read: this
+// may be one of them.
+func (g *Gate) learn(ctx context.Context, q Question, m *image.Manifest, before int64) (bool, error) {
 	g.forgetting.RLock()
 	defer g.forgetting.RUnlock()
+	if g.forgotten.Load() != before {
+		return false, ctx.Err()
+	}
 	if _, known := g.members.Get(member{q.Target.Key(), m.Digest}); known {
-		return m, nil
+		return true, nil
 	}
 	q.Tag = ""
-	return m, g.write(ctx, q, m)
+	return true, g.write(ctx, q, m)
 }
 
 // record notes what has been pushed: known or not, it is wanted now.
@@ -139,6 +154,7 @@ func (g *Gate) ForgetManifest(ctx context.Context, t Target, d digest.Digest) er
 	g.forgetting.Lock()
 	defer g.forgetting.Unlock()
 	tags, err := g.Catalog.ForgetManifest(ctx, t.Key(), d, g.Now())
+	g.forgotten.Add(1)
 	g.members.Remove(member{t.Key(), d})
 	for _, tag := range tags {
 		g.bindings.Remove(binding{t.Key(), tag})

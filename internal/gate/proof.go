@@ -2,22 +2,30 @@ package gate
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/pratique/pratique/engine/image"
 )
 
-// prove finds out which blobs of a manifest that is being pushed its pusher has
-// shown to have, by uploading them, by mounting them, or because it may read them
-// here anyway. Artifacts open no others: a manifest is easily made round any
-// digest, and would hand to everybody what its maker never had. It is called
-// before the manifest is stored, so that nothing is open for a moment.
+// prove refuses a manifest that names blobs which its pusher has not shown to
+// have, by uploading them, by mounting them, or because it may read them here
+// anyway. Who asks whether such a blob is here has been told that it is not. A
+// manifest is easily made round any digest, with a layer on top that covers up
+// what is wrong below, and would hand to everybody what its maker never had. One
+// that the repository has already adds nothing.
+//
+// Where the gate is passive, and of content that may be kept elsewhere, nothing is
+// refused: it is noted that the manifest does not open the blobs.
 func (g *Gate) prove(ctx context.Context, q Question, m *image.Manifest) error {
 	if m.Index {
 		return nil
 	}
-	repo := q.Target.Key()
+	if known, err := g.Manifest(ctx, q.Target, image.Descriptor{Digest: m.Digest}); known != nil || err != nil {
+		return err
+	}
+	repo, passive := q.Target.Key(), g.Config().For(q.Target.Name()).Mode == ModePassive
 	var unproven []digest.Digest
 	seen := map[digest.Digest]bool{emptyJSON: true}
 	for _, desc := range m.Descriptors() {
@@ -30,25 +38,58 @@ func (g *Gate) prove(ctx context.Context, q Question, m *image.Manifest) error {
 		}
 		seen[d] = true
 		has, err := g.has(ctx, q, d)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if !has {
+		case has:
+		case passive || desc.Elsewhere():
 			unproven = append(unproven, d)
+		default:
+			return fmt.Errorf("%w: %s", image.ErrReferenceMissing, desc.Digest)
 		}
 	}
-	return g.Catalog.CloseBlobs(ctx, repo, unproven)
+	if len(unproven) == 0 {
+		return nil
+	}
+	return g.Catalog.PutUnproven(ctx, repo, m.Digest, unproven)
 }
 
-// has reports whether the principal of the question may have the bytes of a blob.
+// has reports whether the principal of the question has shown to have a blob, or
+// may read it here.
 func (g *Gate) has(ctx context.Context, q Question, d digest.Digest) (bool, error) {
-	ok, err := g.Catalog.Proven(ctx, q.Target.Key(), d, q.Principal, g.Now().Add(-orphanLife))
-	if ok || err != nil || g.Config().For(q.Target.Name()).Mode == ModePassive {
-		return ok, err // where nothing is refused, being served proves nothing
+	proven, err := g.proven(ctx, q, d)
+	if proven || err != nil {
+		return proven, err
 	}
-	decision, err := g.Blob(ctx, q, d, Read, false)
-	if absent(err) {
-		return false, nil
+	return g.readable(ctx, q, d)
+}
+
+// proven reports whether the principal of the question has uploaded or mounted a
+// blob lately.
+func (g *Gate) proven(ctx context.Context, q Question, d digest.Digest) (bool, error) {
+	return g.Catalog.Proven(ctx, q.Target.Key(), d, q.Principal, g.Now().Add(-orphanLife))
+}
+
+// maxReadable bounds the manifests that are looked at for one blob. A blob that
+// more of them name, the first of which are all refused, is uploaded again by
+// whoever needs it.
+const maxReadable = 64
+
+// readable reports whether the principal of the question may read a blob here, by
+// what is known already and as if the gate were not passive: where nothing is
+// refused, being served proves nothing.
+func (g *Gate) readable(ctx context.Context, q Question, d digest.Digest) (bool, error) {
+	naming, err := g.Catalog.ManifestsNaming(ctx, q.Target.Key(), d)
+	if err != nil {
+		return false, err
 	}
-	return err == nil && decision.Outcome == Served && decision.Pass == nil, err
+	if len(naming) > maxReadable {
+		naming = naming[:maxReadable]
+	}
+	settings := g.Config().For(q.Target.Name())
+	if settings.Mode == ModePassive {
+		settings.Mode = ModePolicy
+	}
+	decision, err := g.byManifests(ctx, q, d, naming, func(m *image.Manifest) Decision { return g.image(ctx, q, settings, m, never) })
+	return decision.Outcome == Served, err
 }

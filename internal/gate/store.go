@@ -116,7 +116,7 @@ func (g *Gate) DeleteManifest(ctx context.Context, t Target, d digest.Digest) er
 	if err != nil {
 		return err
 	}
-	tags, err := g.Catalog.TagsNaming(ctx, t.Key(), known)
+	tags, err := g.tagsNaming(ctx, t, known)
 	if err != nil {
 		return err
 	}
@@ -131,6 +131,27 @@ func (g *Gate) DeleteManifest(ctx context.Context, t Target, d digest.Digest) er
 	}
 	defer g.stored.lock(tagKeyOf(t, known.String()))()
 	return g.deleteManifest(ctx, t, d, known)
+}
+
+// tagsNaming are the tags that stand for a manifest or wait for it, in order, as
+// far as the catalog and the upstream can tell.
+func (g *Gate) tagsNaming(ctx context.Context, t Target, d digest.Digest) ([]string, error) {
+	tags, err := g.Catalog.TagsNaming(ctx, t.Key(), d)
+	upstream, ok := t.Upstream.Registry.(tagFinder)
+	if err != nil || !ok {
+		return tags, err
+	}
+	more, err := upstream.TagsNaming(ctx, t.Repository, d)
+	if err != nil && !absent(err) {
+		return nil, err
+	}
+	slices.Sort(more)
+	for _, tag := range more {
+		if at, found := slices.BinarySearch(tags, tag); !found {
+			tags = slices.Insert(tags, at, tag)
+		}
+	}
+	return tags, nil
 }
 
 // deleteManifest is called with the lock of the manifest held.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/manifest/manifestlist"
@@ -191,7 +190,7 @@ func (r *Registry) checkReferences(ctx context.Context, repo string, m *image.Ma
 	}
 	seen := map[digest.Digest]bool{}
 	for _, desc := range m.Descriptors() {
-		if elsewhere(desc) || seen[desc.Digest] {
+		if desc.Elsewhere() || seen[desc.Digest] {
 			continue
 		}
 		seen[desc.Digest] = true
@@ -208,14 +207,6 @@ func (r *Registry) checkReferences(ctx context.Context, repo string, m *image.Ma
 		}
 	}
 	return nil
-}
-
-// elsewhere reports whether the content may be kept outside the registry: it has
-// addresses of its own, or its type says that it is not for distribution.
-func elsewhere(desc image.Descriptor) bool {
-	return len(desc.URLs) > 0 ||
-		strings.HasPrefix(desc.MediaType, "application/vnd.oci.image.layer.nondistributable.") ||
-		strings.HasPrefix(desc.MediaType, "application/vnd.docker.image.rootfs.foreign.")
 }
 
 // store writes the bytes and the link of the repository to them. The library's
