@@ -16,7 +16,7 @@ run: build ## start everything on its built-in defaults (ARGS="--config file" fo
 test: ## all tests with the race detector; installs what they need where it may
 	@scripts/test
 
-check: ## gofmt, vet, staticcheck, import order, file length, known vulnerabilities
+check: ## gofmt, vet, staticcheck, gosec, import order, file length, known vulnerabilities
 	@scripts/check
 
 bench: ## all benchmarks (BENCHTIME=1s BENCHCOUNT=1)

@@ -30,7 +30,7 @@ func worse() []advisory.Advisory {
 // slowStore keeps verdicts, and can be paused: then it tells of everything that
 // it is asked, and stores nothing until it may go on.
 type slowStore struct {
-	verdicts.Store
+	verdicts.Durable
 	mu     sync.Mutex
 	paused chan struct{} // nil: it is not
 	// One for each call while it is paused.
@@ -62,14 +62,14 @@ func (s *slowStore) tell(calls chan struct{}) (goOn chan struct{}) {
 
 func (s *slowStore) Get(ctx context.Context, manifest digest.Digest, selection string) (*policy.Verdict, error) {
 	s.tell(s.gets)
-	return s.Store.Get(ctx, manifest, selection)
+	return s.Durable.Get(ctx, manifest, selection)
 }
 
 func (s *slowStore) Put(ctx context.Context, v *policy.Verdict) (bool, error) {
 	if goOn := s.tell(s.puts); goOn != nil {
 		<-goOn
 	}
-	return s.Store.Put(ctx, v)
+	return s.Durable.Put(ctx, v)
 }
 
 // unjudged is a system with an image, app:1, that is analysed and will be judged
@@ -77,7 +77,7 @@ func (s *slowStore) Put(ctx context.Context, v *policy.Verdict) (bool, error) {
 func unjudged(t *testing.T, im imagetest.Image) (*door, *slowStore) {
 	t.Helper()
 	d := open(t, gatetest.Options{NoData: true})
-	s := &slowStore{Store: d.Catalog, gets: make(chan struct{}, 100), puts: make(chan struct{}, 100)}
+	s := &slowStore{Durable: d.Catalog, gets: make(chan struct{}, 100), puts: make(chan struct{}, 100)}
 	d.Gate.Verdicts.Durable = s
 	d.push("app", "1", im)
 	gatetest.WriteData(t, d.Dir, 1, gatetest.Advisories())

@@ -75,34 +75,49 @@ func (us *uploads) start(ctx context.Context, g *gate.Gate, q request, now time.
 }
 
 // room makes sure that there is place for one more upload. One principal that
-// has too many open to a repository loses the one that has been idle longest.
+// has too many open to a repository loses the one that has been idle longest, and
+// so does, when there are too many in all, the principal that has the most.
 func (us *uploads) room(ctx context.Context, q request) error {
 	us.mu.Lock()
-	oldest, same := us.oldest(q)
-	full := len(us.all) >= maxUploads
-	us.mu.Unlock()
-	switch {
-	case oldest != nil && same >= maxRepository:
-		us.drop(ctx, oldest)
-		return nil
-	case oldest != nil:
-		oldest.unlock()
+	victim, same := us.oldest(func(u *upload) bool { return u.target == q.target && u.principal == q.caller.Name })
+	if same < maxRepository {
+		if victim != nil {
+			victim.unlock()
+		}
+		if len(us.all) < maxUploads {
+			us.mu.Unlock()
+			return nil
+		}
+		most := us.greediest()
+		victim, _ = us.oldest(func(u *upload) bool { return u.principal == most })
 	}
-	if full || same >= maxRepository {
+	us.mu.Unlock()
+	if victim == nil {
 		return &failure{status: http.StatusTooManyRequests, code: "TOOMANYREQUESTS", message: "too many uploads are under way", retry: pendingRetry}
 	}
+	us.drop(ctx, victim)
 	return nil
 }
 
-// oldest returns the upload to the same repository by the same principal on
-// which no request has worked for the longest, locked, and how many there are.
-// Called with the lock held.
-func (us *uploads) oldest(q request) (oldest *upload, same int) {
+// greediest is the principal with the most uploads. Called with the lock held.
+func (us *uploads) greediest() (most string) {
+	count := map[string]int{}
 	for _, u := range us.all {
-		if u.target != q.target || u.principal != q.caller.Name {
+		if count[u.principal]++; count[u.principal] > count[most] {
+			most = u.principal
+		}
+	}
+	return most
+}
+
+// oldest returns the upload of those chosen on which no request has worked for
+// the longest, locked, and how many are chosen. Called with the lock held.
+func (us *uploads) oldest(chosen func(*upload) bool) (oldest *upload, n int) {
+	for _, u := range us.all {
+		if !chosen(u) {
 			continue
 		}
-		same++
+		n++
 		if !u.tryLock() {
 			continue
 		}
@@ -115,7 +130,7 @@ func (us *uploads) oldest(q request) (oldest *upload, same int) {
 		}
 		oldest = u
 	}
-	return oldest, same
+	return oldest, n
 }
 
 // lock finds the upload that a request speaks of, and waits until no other

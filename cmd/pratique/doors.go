@@ -51,7 +51,10 @@ func (s *system) openDoors(upstreams gate.Upstreams, metrics *serve.Metrics, log
 
 // reload puts in force what of a changed configuration can be without a restart.
 func (s *system) reload(ctx context.Context, c config.Config) error {
-	if err := errors.Join(s.auth.Reconfigure(c.Auth), s.registry.Reload(), s.api.Reload()); err != nil {
+	if err := errors.Join(s.registry.Reload(), s.api.Reload()); err != nil { // else the certificates in force stay
+		return err
+	}
+	if err := s.auth.Reconfigure(c.Auth); err != nil {
 		return err
 	}
 	s.gate.Reconfigure(ctx, c.Gate)

@@ -97,6 +97,9 @@ func helmNamed(t *testing.T, b bench) {
 	helmOverImage(t, b)
 	b.mustLogin(t, readerBot)
 	helmPull(t, b, "chart:1.0.0")
+	b.mustLogin(t, pushBot) // a repository with quarantine holds no charts
+	helmPush(t, b, b.any.(*clients.Helm).Package("held", "1.0.0", "first"))
+	helmPull(t, b, "held:1.0.0")
 }
 
 // fixHeld pushes three images to one tag: it stays on the first while the second

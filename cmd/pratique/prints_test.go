@@ -31,7 +31,7 @@ func TestWhatClientsPrint(t *testing.T) {
 		"--set", `upstreams=[{name: local, embedded: true, default: true}, {name: slow, prefix: slow.example, url: "`+slow+`"}]`)
 	for name, want := range map[string]shows{
 		"docker":  {pull: true, pending: true, push: true},
-		"ctr":     {},
+		"ctr":     {pull: true},
 		"podman":  {pull: true, push: true, patient: true},
 		"buildah": {pull: true, push: true, patient: true},
 		"skopeo":  {pull: true, pending: true, push: true},
@@ -67,27 +67,28 @@ func TestWhatClientsPrint(t *testing.T) {
 	})
 }
 
-// showsRights says which answers to people with a name a client prints the
-// message of.
+// showsRights says what a client prints of the answers to people with a name.
 type showsRights struct {
-	login bool // of a wrong password; by a pull where a log-in does not ask
-	asks  bool // a log-in asks the registry
-	right bool // of a push without the right to
-	held  bool // of a push into quarantine, which succeeds
+	login string // of a wrong password
+	asks  bool   // a log-in asks the registry; else the first pull does
+	pull  bool   // the message of a refused pull, with the right to pull alone
+	right bool   // the message of a push without the right to
+	held  bool   // the warning of a push into quarantine, which succeeds
 }
 
-// TestWhatClientsPrintOfRights has every client log in with a wrong password,
-// push without the right to, and push into quarantine.
+// TestWhatClientsPrintOfRights has every client log in with a wrong password, be
+// refused, push without the right to, and push into quarantine.
 func TestWhatClientsPrintOfRights(t *testing.T) {
 	h := newHouse(t)
+	const message, ownWords = "pratique: user name or password is wrong", "invalid username/password"
 	for name, want := range map[string]showsRights{
-		"docker":  {login: true, asks: true, right: true},
-		"ctr":     {},
-		"podman":  {login: true, asks: true, right: true},
-		"buildah": {login: true, asks: true, right: true},
-		"skopeo":  {login: true, asks: true, right: true},
-		"crane":   {login: true, right: true},
-		"oras":    {login: true, asks: true, right: true, held: true},
+		"docker":  {login: message, asks: true, pull: true, right: true},
+		"ctr":     {login: "401"},
+		"podman":  {login: ownWords, asks: true, pull: true, right: true},
+		"buildah": {login: ownWords, asks: true, pull: true, right: true},
+		"skopeo":  {login: ownWords, asks: true, pull: true, right: true},
+		"crane":   {login: message, pull: true, right: true, held: true},
+		"oras":    {login: message, asks: true, pull: true, right: true, held: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -98,14 +99,19 @@ func TestWhatClientsPrintOfRights(t *testing.T) {
 			if !want.asks && err == nil {
 				out, err = b.Pull(b.ref("1.0"))
 			}
-			printed(t, "wrong password", out, err, want.login, "pratique: user name or password is wrong", "40")
+			printed(t, "wrong password", out, err, true, want.login, "")
 
 			b.mustLogin(t, readerBot)
-			b.Load(layoutOf(t, imagetest.Vulnerable()), b.ref("2.0"))
-			out, err = b.Push(b.ref("2.0"))
+			b.put(t, "2.0", imagetest.Vulnerable())
+			out, err = b.Pull(b.ref("2.0"))
+			printed(t, "refused pull", out, err, want.pull, `pratique: refused by policy "default"`, "403")
+			b.Load(layoutOf(t, unique("good-"+name, 0)), b.ref("3.0"))
+			out, err = b.Push(b.ref("3.0"))
 			printed(t, "push without the right", out, err, want.right, "pratique: "+readerBot+" has no right to push team/"+name, "403")
 
 			b.mustLogin(t, pushBot)
+			out, err = b.Pull(b.ref("2.0"))
+			printed(t, "refused pull with the right to push", out, err, true, `pratique: refused by policy "default"`, "403")
 			b.repository += "/held"
 			b.Load(layoutOf(t, imagetest.Vulnerable()), b.ref("1.0"))
 			out, err = b.Push(b.ref("1.0"))
@@ -120,7 +126,7 @@ func TestWhatClientsPrintOfRights(t *testing.T) {
 		helm := clients.NewHelm(t)
 		b := bench{s: h.server, house: h, any: helm, repository: "team/charts"}
 		out, err := helm.Login(h.registry, "alice", "wrong")
-		printed(t, "wrong password", out, err, true, "pratique: user name or password is wrong", "401")
+		printed(t, "wrong password", out, err, true, message, "401")
 		b.mustLogin(t, readerBot)
 		out, err = helm.Push(helm.Package("chart", "1.0.0", "note"), h.registry+"/team/charts")
 		printed(t, "push without the right", out, err, true, "has no right to push team/charts/chart", "403")

@@ -79,6 +79,9 @@ func (a *API) answerError(w http.ResponseWriter, r *http.Request, err error) {
 		a.Log.Error("request failed", "path", r.URL.Path, "error", err)
 		told = refuse(http.StatusInternalServerError, "something went wrong inside; the log of pratique says what")
 	}
+	if retry, ok := told.detail["retry_after"].(string); ok {
+		w.Header().Set("Retry-After", retry)
+	}
 	if told.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="pratique", charset="UTF-8"`)
 	}

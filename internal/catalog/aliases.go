@@ -85,6 +85,7 @@ func putAlias(ctx context.Context, tx *sql.Tx, alias, d digest.Digest) error {
 		`UPDATE OR REPLACE blobs SET blob = ? WHERE blob = ? AND blob >= 'sha512:'`,
 		`UPDATE OR REPLACE referrers SET subject = ? WHERE subject = ? AND subject >= 'sha512:'`,
 		`UPDATE OR REPLACE uploads SET blob = ? WHERE blob = ? AND blob >= 'sha512:'`,
+		`UPDATE OR REPLACE unproven SET blob = ? WHERE blob = ? AND blob >= 'sha512:'`,
 		`UPDATE OR REPLACE former SET blob = ? WHERE blob = ? AND blob >= 'sha512:'`,
 	} {
 		if _, err := tx.ExecContext(ctx, statement, d.String(), alias.String()); err != nil {

@@ -39,9 +39,14 @@ func (c *Catalog) AddAudit(ctx context.Context, entries []AuditEntry) error {
 				return err
 			}
 		}
-		return nil
+		_, err = tx.ExecContext(ctx, `DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?`, maxAudit)
+		return err
 	})
 }
+
+// maxAudit is how many entries are kept at most, however young: whoever asks for
+// what is refused again and again does not fill the disk.
+const maxAudit = 2_000_000
 
 // AuditFilter chooses entries; empty fields choose all.
 type AuditFilter struct {

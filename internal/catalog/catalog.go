@@ -147,6 +147,7 @@ var schema = []string{
 	// Blobs that whoever pushed the manifest had not shown to have: it opens none
 	// of them to anybody.
 	`CREATE TABLE unproven (upstream TEXT, repository TEXT, blob TEXT, manifest TEXT, PRIMARY KEY (upstream, repository, blob, manifest)) WITHOUT ROWID`,
+	`CREATE INDEX unproven_sha512 ON unproven (blob) WHERE blob >= 'sha512:'`,
 	`CREATE INDEX unproven_by_manifest ON unproven (upstream, repository, manifest)`,
 	// Manifests that no repository has any more, and since when.
 	`CREATE TABLE orphans (manifest TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID`,

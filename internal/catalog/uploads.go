@@ -79,6 +79,17 @@ func (c *Catalog) Unproven(ctx context.Context, repo Repository, blob digest.Dig
 	return set, err
 }
 
+// Prove notes that somebody who pushes the manifest has shown to have all of its
+// blobs.
+func (c *Catalog) Prove(ctx context.Context, repo Repository, manifest digest.Digest) error {
+	return c.exec(ctx, `DELETE FROM unproven WHERE upstream = ? AND repository = ? AND manifest = ?`, repo.Upstream, repo.Name, manifest.String())
+}
+
+// Doubted reports whether the manifest does not open all of its blobs.
+func (c *Catalog) Doubted(ctx context.Context, repo Repository, manifest digest.Digest) (bool, error) {
+	return c.exists(ctx, `SELECT 1 FROM unproven WHERE upstream = ? AND repository = ? AND manifest = ?`, repo.Upstream, repo.Name, manifest.String())
+}
+
 // PutUnproven notes, before a manifest is stored, which of its blobs its pusher has
 // not shown to have.
 func (c *Catalog) PutUnproven(ctx context.Context, repo Repository, manifest digest.Digest, blobs []digest.Digest) error {

@@ -48,6 +48,11 @@ func (c *Catalog) Put(ctx context.Context, v *policy.Verdict) (bool, error) {
 	return n > 0, err
 }
 
+// Drop forgets a verdict.
+func (c *Catalog) Drop(ctx context.Context, manifest digest.Digest, selection string) error {
+	return c.exec(ctx, `DELETE FROM verdicts WHERE manifest = ? AND selection = ?`, manifest.String(), selection)
+}
+
 // VerdictSelections returns the selections under which the image was judged,
 // with the requests that led to them.
 func (c *Catalog) VerdictSelections(ctx context.Context, manifest digest.Digest) (map[string][]byte, error) {

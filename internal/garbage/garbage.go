@@ -29,9 +29,10 @@ type Config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Untagged is how long a manifest of the embedded registry is kept that has
 	// no tag, belongs to no index, refers to nothing that is there and is not in
-	// quarantine. Default 0: for ever, until somebody deletes it.
+	// quarantine. Default 0s: for ever, until somebody deletes it.
 	Untagged time.Duration `yaml:"untagged"`
-	// Audit is how long entries of the audit trail are kept. Default 2160h.
+	// Audit is how long entries of the audit trail are kept, two million at the
+	// most. Default 2160h.
 	Audit time.Duration `yaml:"audit"`
 }
 

@@ -46,6 +46,9 @@ const (
 // suffices. The error is image.ErrBlobUnknown when no manifest names it and the
 // caller did not upload it.
 func (g *Gate) Blob(ctx context.Context, q Question, d digest.Digest, access Access, push bool) (Decision, error) {
+	if access == Exists && push {
+		return g.exists(ctx, q, d)
+	}
 	if g.Config().For(q.Target.Name()).Mode == ModePassive {
 		return Decision{Outcome: Served}, nil
 	}
@@ -70,28 +73,26 @@ func (g *Gate) Blob(ctx context.Context, q Question, d digest.Digest, access Acc
 	if err != nil || refusal.Outcome == Served {
 		return refusal, err
 	}
-	if access == Exists && push {
-		return g.exists(ctx, q, d, refusal)
-	}
 	return g.breakGlass(ctx, q, refusal), nil
 }
 
-// exists answers a pusher who asks whether a blob is there that it may not read.
-// What it has uploaded is; what it has not is to be uploaded, which shows that it
-// has the bytes, and lets it push the fixed image that shares a layer with the
-// refused one.
-func (g *Gate) exists(ctx context.Context, q Question, d digest.Digest, refusal Decision) (Decision, error) {
-	if refusal.Outcome == Pending {
-		return refusal, nil
-	}
-	proven, err := g.proven(ctx, q, d)
+// exists answers a pusher who asks whether a blob is there: it is, if a manifest
+// that names it would be taken from this pusher. Any other is to be uploaded,
+// which shows that the pusher has the bytes, and lets it push the fixed image
+// that shares a layer with a refused one.
+func (g *Gate) exists(ctx context.Context, q Question, d digest.Digest) (Decision, error) {
+	known, err := g.Canonical(ctx, d)
 	if err != nil {
 		return Decision{}, err
 	}
-	if !proven || refusal.closed {
+	has, err := g.has(ctx, q, known)
+	if err != nil {
+		return Decision{}, err
+	}
+	if !has {
 		return Decision{}, fmt.Errorf("%w: whoever pushes %s uploads it", image.ErrBlobUnknown, d)
 	}
-	return Decision{Outcome: Served, Warning: refusal.Message}, nil
+	return Decision{Outcome: Served}, nil
 }
 
 // naming returns the digest by which the gate knows a blob, and the manifests
@@ -124,7 +125,7 @@ func (g *Gate) byManifests(ctx context.Context, q Question, blob digest.Digest, 
 	var refusal, artifact, doubt *Decision
 	for _, md := range naming {
 		if unproven[md] { // it closes nothing either: else anybody could close anything
-			doubt = &Decision{closed: true, Message: "whoever pushed the manifest that names this blob has not shown to have it: upload it, and push the manifest again"}
+			doubt = &Decision{Message: "whoever pushed the manifest that names this blob has not shown to have it: upload it, and push the manifest again"}
 			continue
 		}
 		m, err := g.Manifest(ctx, q.Target, image.Descriptor{Digest: md})
@@ -168,7 +169,7 @@ func (g *Gate) byArtifact(ctx context.Context, q Question, blob digest.Digest, d
 	if err != nil || !closed {
 		return d, err
 	}
-	return Decision{closed: true, Message: "the blob came here for something else than the artifact that names it, which is not here or not to be had: upload it for the artifact"}, nil
+	return Decision{Message: "the blob came here for something else than the artifact that names it, which is not here or not to be had: upload it for the artifact"}, nil
 }
 
 // orphan decides about a blob that no manifest of the repository names.

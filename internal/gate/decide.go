@@ -36,8 +36,6 @@ type Decision struct {
 	dryRun bool // served, because the mapping is in dry run
 	// artifact: it is about what has no runnable layer.
 	artifact bool
-	// closed: a blob that artifacts do not open until somebody uploads it.
-	closed bool
 }
 
 // Question is what the gate is asked about a manifest.

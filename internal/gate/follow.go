@@ -14,6 +14,10 @@ import (
 	"github.com/pratique/pratique/internal/spool"
 )
 
+// maxFollowing bounds the uploads that are analysed while they stream. What there
+// is no room for is read again when its report is wanted.
+const maxFollowing = 16
+
 // errAborted ends the analysis of an upload that was given up.
 var errAborted = errors.New("upload aborted")
 
@@ -42,10 +46,16 @@ func (f *Follower) start() {
 		return
 	}
 	f.started = true
-	if !f.gate.crew.start(f.run) {
-		f.pipe.Close()
-		f.flight.land(errAborted)
+	select {
+	case f.gate.following <- struct{}{}:
+		if f.gate.crew.start(f.run) {
+			return
+		}
+		<-f.gate.following
+	default: // a layer says how much memory its decoder takes: many at once are bounded
 	}
+	f.pipe.Close()
+	f.flight.land(errAborted)
 }
 
 // Write hands over the next bytes of the blob.
@@ -75,6 +85,7 @@ func (f *Follower) Abort() {
 
 // run is the analysis. It ends with the pipe, or with ctx.
 func (f *Follower) run(ctx context.Context) {
+	defer func() { <-f.gate.following }()
 	stop := context.AfterFunc(ctx, f.Abort)
 	defer stop()
 	report, err := layer.Analyze(ctx, f.pipe, layer.DefaultLimits)

@@ -65,6 +65,7 @@ type Gate struct {
 	images    *flights                 // analyses of whole images, by manifest
 	layers    *flights                 // analyses of layers, by the digest of the stored bytes
 	judging   *flights                 // evaluations, by manifest and selection
+	following chan struct{}            // uploads being analysed while they stream
 	reading   map[string]chan struct{} // layers being read, by upstream: a slow one holds up only its own
 	reloading sync.Mutex               // one renewal at a time
 	tags      resolver
@@ -116,6 +117,7 @@ func New(o Options) (*Gate, error) {
 		Options: o,
 		images:  newFlights(), layers: newFlights(), judging: newFlights(),
 		tags:      resolver{all: map[tagKey]*tagQueue{}},
+		following: make(chan struct{}, maxFollowing),
 		reading:   map[string]chan struct{}{},
 		subjects:  lru.New[digest.Digest](maxKnown, lru.Each[inventory.Subject]),
 		inventory: lru.New[digest.Digest](inventoryCache, func(im *inventory.Image) int { return 1024 + 512*len(im.Packages) }),

@@ -22,36 +22,74 @@ func (g *Gate) prove(ctx context.Context, q Question, m *image.Manifest) error {
 	if m.Index {
 		return nil
 	}
-	if known, err := g.Manifest(ctx, q.Target, image.Descriptor{Digest: m.Digest}); known != nil || err != nil {
+	repo := q.Target.Key()
+	known, err := g.Manifest(ctx, q.Target, image.Descriptor{Digest: m.Digest})
+	if err != nil {
 		return err
 	}
-	repo, passive := q.Target.Key(), g.Config().For(q.Target.Name()).Mode == ModePassive
-	var unproven []digest.Digest
+	if known != nil {
+		if doubted, err := g.Catalog.Doubted(ctx, repo, m.Digest); err != nil || !doubted {
+			return err
+		}
+	}
+	unproven, err := g.unproven(ctx, q, m, known != nil)
+	switch {
+	case err != nil:
+		return err
+	case len(unproven) > 0:
+		return g.Catalog.PutUnproven(ctx, repo, m.Digest, unproven)
+	case known != nil:
+		return g.Catalog.Prove(ctx, repo, m.Digest)
+	}
+	return nil
+}
+
+// unproven are the blobs of a manifest that its pusher has not shown to have, and
+// that are only noted. Others are an error.
+func (g *Gate) unproven(ctx context.Context, q Question, m *image.Manifest, known bool) ([]digest.Digest, error) {
+	lenient := known || g.Config().For(q.Target.Name()).Mode == ModePassive
+	var all []digest.Digest
 	seen := map[digest.Digest]bool{emptyJSON: true}
 	for _, desc := range m.Descriptors() {
 		d, err := g.Canonical(ctx, desc.Digest)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if seen[d] || desc.Data != nil {
 			continue
 		}
 		seen[d] = true
 		has, err := g.has(ctx, q, d)
-		switch {
-		case err != nil:
-			return err
-		case has:
-		case passive || desc.Elsewhere():
-			unproven = append(unproven, d)
-		default:
-			return fmt.Errorf("%w: %s", image.ErrReferenceMissing, desc.Digest)
+		if err != nil {
+			return nil, err
 		}
+		if has {
+			continue
+		}
+		if !lenient {
+			elsewhere, err := g.elsewhere(ctx, q, desc)
+			if err != nil {
+				return nil, err
+			}
+			if !elsewhere {
+				return nil, fmt.Errorf("%w: %s", image.ErrReferenceMissing, desc.Digest)
+			}
+		}
+		all = append(all, d)
 	}
-	if len(unproven) == 0 {
-		return nil
+	return all, nil
+}
+
+// elsewhere reports whether content that may be kept elsewhere is.
+func (g *Gate) elsewhere(ctx context.Context, q Question, desc image.Descriptor) (bool, error) {
+	if !desc.Elsewhere() {
+		return false, nil
 	}
-	return g.Catalog.PutUnproven(ctx, repo, m.Digest, unproven)
+	_, err := q.Target.Upstream.Registry.StatBlob(ctx, q.Target.Repository, desc.Digest)
+	if absent(err) {
+		return true, nil
+	}
+	return false, err
 }
 
 // has reports whether the principal of the question has shown to have a blob, or
@@ -86,6 +124,7 @@ func (g *Gate) readable(ctx context.Context, q Question, d digest.Digest) (bool,
 	if len(naming) > maxReadable {
 		naming = naming[:maxReadable]
 	}
+	q.Tag, q.Above = "", ""
 	settings := g.Config().For(q.Target.Name())
 	if settings.Mode == ModePassive {
 		settings.Mode = ModePolicy

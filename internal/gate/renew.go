@@ -78,10 +78,17 @@ func (g *Gate) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range touched {
+	var failed []error
+	for _, m := range touched { // all of them: one that cannot be judged must not keep the others
 		if err := g.renew(ctx, m); err != nil {
-			return fmt.Errorf("judge %s again: %w", m, err)
+			failed = append(failed, fmt.Errorf("judge %s again: %w", m, err))
 		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(failed) > 0 {
+		return errors.Join(failed...)
 	}
 	g.Log.Info("vulnerability data in use", "sequence", revision.Sequence, "digest", revision.Digest, "images_judged_again", len(touched))
 	return g.Catalog.PutSetting(ctx, settingRenewed, revisionText(revision))
@@ -115,7 +122,10 @@ func (g *Gate) touched(ctx context.Context, old, now *advisory.Snapshot) ([]dige
 }
 
 // renew judges an image again under every selection that the active bundle
-// still leads to.
+// still leads to. A verdict that cannot be renewed, because the request that once
+// led to its selection leads elsewhere now (others may still lead there), or
+// because the image cannot be judged any more, is dropped: whoever asks next has
+// it made anew.
 func (g *Gate) renew(ctx context.Context, m digest.Digest) error {
 	selections, err := g.Catalog.VerdictSelections(ctx, m)
 	if err != nil || len(selections) == 0 {
@@ -132,10 +142,13 @@ func (g *Gate) renew(ctx context.Context, m digest.Digest) error {
 		}
 		req.Digests = names
 		sel := g.active.Load().Select(req)
-		if sel.Hash != hash {
-			continue // no longer asked for; a request that leads there again makes it anew
+		if sel.Hash == hash {
+			_, err = g.judge(ctx, m, sel, req)
 		}
-		if _, err := g.judge(ctx, m, sel, req); err != nil {
+		if sel.Hash != hash || errors.Is(err, image.ErrManifestUnknown) {
+			err = g.Verdicts.Drop(ctx, m, hash)
+		}
+		if err != nil {
 			return err
 		}
 	}

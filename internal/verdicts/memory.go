@@ -42,6 +42,12 @@ func (m *Memory) Forget(manifest digest.Digest, selection string) {
 	m.cache.Remove(key{manifest, selection})
 }
 
+// Drop is Forget, for those who take it for a durable store.
+func (m *Memory) Drop(_ context.Context, manifest digest.Digest, selection string) error {
+	m.Forget(manifest, selection)
+	return nil
+}
+
 // cost estimates the bytes that a verdict keeps alive.
 func cost(v *policy.Verdict) int {
 	n := 1 << 10

@@ -27,6 +27,13 @@ type Store interface {
 	Put(ctx context.Context, v *policy.Verdict) (kept bool, err error)
 }
 
+// Durable is the Store that is the truth.
+type Durable interface {
+	Store
+	// Drop forgets a verdict, whether there is one or not.
+	Drop(ctx context.Context, manifest digest.Digest, selection string) error
+}
+
 // Tier names, as the metrics spell them.
 const (
 	TierMemory  = "memory"
@@ -40,7 +47,7 @@ const (
 type Tiers struct {
 	Memory  *Memory
 	Shared  *Redis // nil when not configured
-	Durable Store
+	Durable Durable
 	Log     *slog.Logger
 	// Looked is called with the tier that answered, for the metrics.
 	Looked func(tier string)
@@ -83,6 +90,16 @@ func (t *Tiers) Put(ctx context.Context, v *policy.Verdict) (bool, error) {
 	}
 	t.share(ctx, v)
 	return t.Memory.Put(ctx, v)
+}
+
+// Drop forgets a verdict. What Redis still has of it counts for nothing without
+// the durable one.
+func (t *Tiers) Drop(ctx context.Context, manifest digest.Digest, selection string) error {
+	if err := t.Durable.Drop(ctx, manifest, selection); err != nil {
+		return err
+	}
+	t.Memory.Forget(manifest, selection)
+	return nil
 }
 
 func (t *Tiers) shared(ctx context.Context, manifest digest.Digest, selection string) *policy.Verdict {
