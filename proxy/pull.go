@@ -61,13 +61,13 @@ func (p *Proxy) pullManifest(w http.ResponseWriter, r *http.Request, q request) 
 
 // keeps reports whether a refused manifest is shown to somebody who is to
 // overwrite, sign or delete it, which is their right. HEAD is for those who may
-// push: containerd and oras give up when it fails. The document itself, which
+// push or delete: containerd and oras give up when it fails. The document itself, which
 // names what is refused and has nothing of it, is for those whose token is for
 // deleting (skopeo reads what it deletes) and, by digest, for those who may push
 // and have a name (cosign reads what it signs, with a token for pull alone).
 func (p *Proxy) keeps(r *http.Request, q request, tag string, m *image.Manifest) bool {
 	if r.Method == http.MethodHead {
-		return p.pushes(q)
+		return p.pushes(q) || q.may(auth.Delete)
 	}
 	return !m.HasData() && (q.may(auth.Delete) || tag == "" && !q.caller.Anonymous() && p.pushes(q))
 }
