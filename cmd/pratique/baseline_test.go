@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	baselineRounds = 1000 // aborted pushes, and as many aborted pulls
-	baselineWarm   = 30   // of each before the measure, so that pools and caches are filled
-	baselineWait   = time.Minute
+	baselineRounds = 1000            // aborted pushes, and as many aborted pulls
+	baselineWarm   = 30              // of each before the measure, so that pools and caches are filled
+	baselineWait   = 2 * time.Minute // idle connections to the upstream are kept for a minute and a half
 )
 
 // What may be there after it all beyond what was there before: idle connections
