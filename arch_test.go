@@ -22,12 +22,12 @@ const module = "github.com/pratique/pratique/"
 // its own: nothing of the same line, nothing below. An entry that ends in
 // "/..." stands for the packages below it too, which may import one another.
 var order = [][]string{
-	{"engine/image", "engine/pkgver", "policies",
+	{"engine/image", "engine/inflate", "engine/license", "engine/pkgver", "policies",
 		"internal/bytesize", "internal/lru", "internal/serve", "internal/spool"},
 	{"engine/inventory", "engine/advisory", "internal/upstream", "internal/localregistry",
 		"internal/imagetest", "internal/registrytest", "internal/clients", "internal/faultnet"},
-	{"engine/cataloger/...", "engine/secret", "engine/finding", "internal/blobcache", "internal/feeds", "internal/sharedtest"},
-	{"engine/layer", "engine/match", "engine/policy"},
+	{"engine/cataloger/...", "engine/secret", "engine/finding", "engine/misconfig", "internal/blobcache", "internal/feeds", "internal/sharedtest"},
+	{"engine/layer", "engine/match", "engine/policy", "engine/sbom"},
 	{"engine/policy/bundle", "engine/policy/rego", "internal/catalog", "internal/verdicts"},
 	{"engine", "internal/audit", "internal/auth", "internal/notify"},
 	{"internal/gate", "internal/scan"},

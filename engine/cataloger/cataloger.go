@@ -32,6 +32,23 @@ type Cataloger struct {
 	// understood is a gap there. An error of the reader ends the file; the
 	// caller knows of it.
 	Read func(r io.Reader, out *Result)
+	// ReadAt stands in place of Read where a file cannot be read from its
+	// beginning to its end (databases, zip files). The caller holds the content
+	// in memory or in an unlinked file; a file larger than MaxSize is a gap and
+	// is not offered.
+	ReadAt func(f File, out *Result)
+	// Beside is the suffix of a second file that belongs to this one
+	// ("-wal"): it is handed over as File.Beside when the same layer has it.
+	Beside string
+}
+
+// File is the content of one file, for reading in any order.
+type File struct {
+	io.ReaderAt
+	Size int64
+	// Beside is the file that the cataloger asked for beside this one; its
+	// ReaderAt is nil when the layer has none.
+	Beside *File
 }
 
 // HeadSize is how many bytes of a file Sniff may see.

@@ -21,11 +21,40 @@ const EngineVersion = 1
 
 // Package types, with the names that Anchore policies and purls share.
 const (
-	TypeDeb    = "deb"
-	TypeApk    = "apk"
-	TypeGo     = "go"
-	TypeNpm    = "npm"
-	TypePython = "python"
+	TypeDeb     = "deb"
+	TypeApk     = "apk"
+	TypeRPM     = "rpm"
+	TypeOpkg    = "opkg"
+	TypePacman  = "alpm"
+	TypePortage = "ebuild"
+	TypeNix     = "nix"
+
+	TypeGo       = "go"
+	TypeNpm      = "npm"
+	TypePython   = "python"
+	TypeJava     = "java" // named "group:artifact"
+	TypeGem      = "gem"
+	TypeCargo    = "cargo"
+	TypeComposer = "composer"
+	TypeNuget    = "nuget"
+	TypeBinary   = "binary" // a program known by its version string alone
+	TypeConan    = "conan"
+	TypeCran     = "cran"
+	TypeHackage  = "hackage"
+	TypeHex      = "hex"
+	TypeJulia    = "julia"
+	TypePub      = "pub"
+	TypeSwift    = "swift"
+)
+
+// What a Package's Evidence may be, beside "" for what is installed.
+const (
+	// EvidenceLock: a lock file names it; whether it is installed is not known.
+	EvidenceLock = "lockfile"
+	// EvidenceName: a file's name alone tells the version.
+	EvidenceName = "filename"
+	// EvidenceText: the version was found as text in the program.
+	EvidenceText = "version-string"
 )
 
 // Package is one installed package, found at one place.
@@ -43,7 +72,18 @@ type Package struct {
 	// for a system package, the manifest or program for a language package.
 	// Slash-separated, relative to the root, no leading slash.
 	Location string `json:"location"`
-	License  string `json:"license,omitempty"`
+	// Inner is the place within the archive at Location, for what is in one:
+	// "WEB-INF/lib/a.jar!/META-INF/maven/g/a/pom.properties".
+	Inner   string `json:"inner,omitempty"`
+	License string `json:"license,omitempty"` // as the metadata spell it
+	// Module is the module stream of an rpm package, "nodejs:18"; "" for one
+	// that belongs to none.
+	Module string `json:"module,omitempty"`
+	// Evidence tells how the package is known; "" for what is installed.
+	Evidence string `json:"evidence,omitempty"`
+	// CPE names the product, for what no ecosystem has advisories about
+	// (CPE 2.3 formatted string).
+	CPE string `json:"cpe,omitempty"`
 	// OwnedBy names the system package whose database lists the file at
 	// Location; empty when none does. Set by Squash.
 	OwnedBy string `json:"owned_by,omitempty"`
@@ -82,25 +122,6 @@ type Gap struct {
 	Detail string `json:"detail"` // one sentence for a person; control characters are escaped
 }
 
-// EntryKind is the kind of a path that a layer creates.
-type EntryKind byte
-
-const (
-	File      EntryKind = 'f' // regular file
-	Dir       EntryKind = 'd'
-	Symlink   EntryKind = 'l'
-	Special   EntryKind = 's' // device, fifo, socket: exists, cannot be read
-	Whiteout  EntryKind = 'w' // the path was deleted from the layers below
-	OpaqueDir EntryKind = 'o' // what the layers below hold in this directory is hidden
-)
-
-// Entry is one path that a layer creates or deletes. Hard links are Files.
-type Entry struct {
-	Path string    `json:"p"` // cleaned, relative, no leading slash, "" is the root
-	Kind EntryKind `json:"k"`
-	Link string    `json:"l,omitempty"` // target of a Symlink as written
-}
-
 // OSRelease is the content of an os-release file, or of one of the older files
 // that name a distribution.
 type OSRelease struct {
@@ -123,15 +144,23 @@ type Report struct {
 	// Format is what the bytes are, found by content: "tar", "tar+gzip",
 	// "tar+zstd", "json" (a document, no layer), "empty" or "other".
 	Format   string    `json:"format"`
-	Entries  []Entry   `json:"entries"`
+	Entries  Entries   `json:"entries"`
 	Packages []Package `json:"packages"`
 	// Databases are the package databases that were read, with or without
 	// packages in them: a database that lists nothing still hides the one below.
-	Databases []Database    `json:"databases"`
-	Owned     []Owned       `json:"owned,omitempty"`
-	Releases  []OSRelease   `json:"releases,omitempty"`
-	Gaps      []Gap         `json:"gaps,omitempty"`
-	Took      time.Duration `json:"took"`
+	Databases []Database     `json:"databases"`
+	Owned     []Owned        `json:"owned,omitempty"`
+	Releases  []OSRelease    `json:"releases,omitempty"`
+	Secrets   []Secret       `json:"secrets,omitempty"`
+	Licenses  []LicenseFile  `json:"licenses,omitempty"`
+	Accounts  []Account      `json:"accounts,omitempty"`
+	Groups    []Group        `json:"groups,omitempty"`
+	Sudoers   []Sudoer       `json:"sudoers,omitempty"`
+	Retrieved []Retrieved    `json:"retrieved,omitempty"`
+	Contents  []ContentMatch `json:"contents,omitempty"`
+	Malware   []Malware      `json:"malware,omitempty"`
+	Gaps      []Gap          `json:"gaps,omitempty"`
+	Took      time.Duration  `json:"took"`
 }
 
 // Database is a package database at a path: read, or known and not understood.
@@ -148,6 +177,9 @@ type Distro struct {
 	// Ecosystem is OSV's name with its release suffix ("Debian:12",
 	// "Alpine:v3.20"); empty when the distribution is not known to OSV.
 	Ecosystem string `json:"ecosystem"`
+	// Also names further ecosystems whose records are about this release: the
+	// repositories of Red Hat's, the modules of SUSE's.
+	Also []string `json:"also,omitempty"`
 }
 
 // Platform is an OCI platform.
@@ -180,6 +212,27 @@ type Image struct {
 	// known, which policies tell from "nothing".
 	Runtime *image.Runtime  `json:"runtime,omitempty"`
 	Layers  []digest.Digest `json:"layers"`
+	// Instructions are those that made the layers, one for each, as the history
+	// tells; "" where it does not.
+	Instructions []string `json:"instructions,omitempty"`
+
+	Secrets   []Secret           `json:"secrets,omitempty"`
+	Misconfig []Misconfiguration `json:"misconfigurations,omitempty"`
+	Licenses  []LicenseFile      `json:"licenses,omitempty"`
+	Accounts  []Account          `json:"accounts,omitempty"`
+	Groups    []Group            `json:"groups,omitempty"`
+	Sudoers   []Sudoer           `json:"sudoers,omitempty"`
+	Retrieved []Retrieved        `json:"retrieved,omitempty"`
+	Contents  []ContentMatch     `json:"contents,omitempty"`
+	Malware   []Malware          `json:"malware,omitempty"`
+}
+
+// Place is where the package was found, with the place within an archive.
+func (p *Package) Place() string {
+	if p.Inner == "" {
+		return p.Location
+	}
+	return p.Location + "!/" + p.Inner
 }
 
 // Blind returns the gaps that forbid calling the image analysed.

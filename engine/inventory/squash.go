@@ -125,7 +125,7 @@ func (s *squasher) index(r *Report) map[string]*facts {
 // the layers below, wherever in the tar they stand, so they come first.
 func (s *squasher) apply(r *Report) bool {
 	learnt := s.index(r)
-	for _, e := range r.Entries {
+	for e := range r.Entries.All() {
 		if s.tree.exhausted() {
 			return false
 		}
@@ -136,7 +136,7 @@ func (s *squasher) apply(r *Report) bool {
 			s.opaque(e.Path)
 		}
 	}
-	for _, e := range r.Entries {
+	for e := range r.Entries.All() {
 		if s.tree.exhausted() {
 			return false
 		}

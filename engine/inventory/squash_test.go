@@ -23,7 +23,7 @@ func lay(parts ...func(*inventory.Report)) *inventory.Report {
 
 func entry(kind inventory.EntryKind, path, link string) func(*inventory.Report) {
 	return func(r *inventory.Report) {
-		r.Entries = append(r.Entries, inventory.Entry{Path: path, Kind: kind, Link: link})
+		r.Entries.Append(inventory.Entry{Path: path, Kind: kind, Link: link})
 	}
 }
 

@@ -187,7 +187,7 @@ func TestEntries(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := analyze(t, it.Plain(test.entries...).Blob)
-			if diff := cmp.Diff(test.want, r.Entries); diff != "" {
+			if diff := cmp.Diff(test.want, slices.Collect(r.Entries.All())); diff != "" {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(append([]string{}, test.gaps...), codes(r.Gaps)); diff != "" {
@@ -210,7 +210,7 @@ func TestNamesSurviveJSON(t *testing.T) {
 	}
 	want := []string{`a\xff`, `a\xfe`, "a\ufffd", `a\x0a\x1b[2J`, `a\x5cxff`, "é"}
 	var got []string
-	for _, e := range back.Entries {
+	for e := range back.Entries.All() {
 		got = append(got, e.Path)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -31,18 +31,18 @@ type learnt struct {
 func newRecorder(limits Limits) *recorder {
 	return &recorder{
 		limits: limits, learnt: map[string]learnt{}, unsaid: map[inventory.GapKind]int{},
-		report: &inventory.Report{Engine: inventory.EngineVersion, Entries: []inventory.Entry{}, Packages: []inventory.Package{}, Databases: []inventory.Database{}},
+		report: &inventory.Report{Engine: inventory.EngineVersion, Packages: []inventory.Package{}, Databases: []inventory.Database{}},
 	}
 }
 
 // add records an entry, or that there is no room for more.
 func (rec *recorder) add(e inventory.Entry) error {
 	rec.pathBytes += int64(len(e.Path) + len(e.Link))
-	if len(rec.report.Entries) >= rec.limits.Entries || rec.pathBytes > rec.limits.PathBytes {
-		rec.gap(inventory.Blind, "layer-too-many-entries", "", fmt.Sprintf("the layer has more paths than this version reads (%d were read)", len(rec.report.Entries)))
+	if rec.report.Entries.Len() >= rec.limits.Entries || rec.pathBytes > rec.limits.PathBytes {
+		rec.gap(inventory.Blind, "layer-too-many-entries", "", fmt.Sprintf("the layer has more paths than this version reads (%d were read)", rec.report.Entries.Len()))
 		return errLimit
 	}
-	rec.report.Entries = append(rec.report.Entries, e)
+	rec.report.Entries.Append(e)
 	return nil
 }
 

@@ -150,7 +150,7 @@ func (g *Gate) Reconfigure(ctx context.Context, c Config) {
 }
 
 func reportCost(r *inventory.Report) int {
-	return 1024 + 120*len(r.Entries) + 400*len(r.Packages) + 100*len(r.Owned)
+	return 1024 + r.Entries.Bytes() + 400*len(r.Packages) + 100*len(r.Owned)
 }
 
 // Run owns all work that outlives a request: analyses, renewal, following other
