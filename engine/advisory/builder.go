@@ -21,6 +21,7 @@ type Builder struct {
 	spool    *spool
 	refs     map[Key][]spooled
 	coverage []Coverage
+	epss     map[string][]byte // by key; see exploit.go
 }
 
 // Limits of one index: the format counts keys and their bytes in 32 bits.
@@ -121,6 +122,9 @@ func (b *Builder) put(key Key, value []byte) error {
 // the directory has the same content already, that one is kept and returned.
 func (b *Builder) Finish(sequence uint64, built time.Time) (path string, rev Revision, err error) {
 	defer func() { err = errors.Join(err, b.Abort()) }()
+	if err := b.putEPSS(); err != nil {
+		return "", rev, err
+	}
 	keys := make([]Key, 0, len(b.refs))
 	for key := range b.refs {
 		keys = append(keys, key)
@@ -181,7 +185,11 @@ func (b *Builder) value(key Key) ([]byte, error) {
 	}
 	slices.SortFunc(parts, bytes.Compare)
 	parts = slices.CompactFunc(parts, bytes.Equal)
-	if key.Ecosystem == "" {
+	switch {
+	case key.Ecosystem != "":
+	case isExploit(key.Package):
+		return parts[len(parts)-1], nil
+	default:
 		return highest(key.Package, parts)
 	}
 	newest := map[string]time.Time{}

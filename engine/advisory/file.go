@@ -27,7 +27,7 @@ import (
 // Entries, keys and coverage are the tables; they are checked when the file is
 // opened. A value is checked when it is read, by the content hash in its entry.
 const (
-	magic      = "PRATIDX\x01"
+	magic      = "PRATIDX\x02"
 	headerSize = 120
 	entrySize  = 32
 )

@@ -15,7 +15,7 @@ import (
 
 // rules names how records are turned into an index. It rises with each change
 // of that, so that the same downloads are indexed anew.
-const rules = 1
+const rules = 2
 
 // fatalError ends the whole sync: the index cannot be written.
 type fatalError struct{ error }
@@ -101,6 +101,8 @@ func (s *syncer) index(ctx context.Context, dir string) (err error) {
 		add := s.addOSV
 		if f.source.kind() == typeNVD {
 			add = s.addNVD
+		} else if _, ok := singles[f.source.kind()]; ok {
+			add = s.addSingle
 		}
 		err := add(ctx, b, f, t)
 		var fatal *fatalError
@@ -150,11 +152,12 @@ type tally struct {
 	records   int
 	skipped   int
 	newest    time.Time
+	native    bool // all that it gives is of its own distribution
 	by        map[string]*advisory.Coverage
 }
 
 func newTally(f *feed) *tally {
-	return &tally{source: f.source.Name, ecosystem: f.ecosystem, by: map[string]*advisory.Coverage{}}
+	return &tally{source: f.source.Name, ecosystem: f.ecosystem, native: f.source.kind() != typeOSV, by: map[string]*advisory.Coverage{}}
 }
 
 // add puts the advisories of one record into the builder and counts the record
@@ -170,7 +173,7 @@ func (t *tally) add(b *advisory.Builder, advisories []advisory.Advisory) error {
 		if err := b.Add(a); err != nil {
 			return err
 		}
-		if seen[a.Ecosystem] || pkgver.Base(a.Ecosystem) != t.ecosystem {
+		if seen[a.Ecosystem] || !t.counts(a.Ecosystem) {
 			continue
 		}
 		seen[a.Ecosystem] = true
@@ -184,6 +187,12 @@ func (t *tally) add(b *advisory.Builder, advisories []advisory.Advisory) error {
 		t.newest = later(t.newest, a.Modified)
 	}
 	return nil
+}
+
+// counts reports whether records of an ecosystem are what a feed is about. A
+// native source has its own distribution alone.
+func (t *tally) counts(ecosystem string) bool {
+	return t.native || pkgver.Base(ecosystem) == t.ecosystem
 }
 
 func (t *tally) coverage(synced time.Time) []advisory.Coverage {
