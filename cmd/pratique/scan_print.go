@@ -36,27 +36,85 @@ func printDocument(w io.Writer, d scan.Document) error {
 	if _, err := fmt.Fprintf(w, "%s  (%s)\n\n", d.Reference, strings.Join(compact(about), ", ")); err != nil {
 		return err
 	}
-	if len(d.Findings) > 0 {
-		var rows [][]string
-		for _, f := range d.Findings {
-			rows = append(rows, []string{strings.ToUpper(f.Severity.String()), f.CVE(), f.Package, f.Version, dash(f.Fixed), f.Locations[0]})
+	for _, t := range []struct {
+		header []string
+		rows   [][]string
+	}{
+		{[]string{"SEVERITY", "ID", "PACKAGE", "INSTALLED", "FIXED IN", "WHERE"}, findingRows(d.Findings)},
+		{[]string{"SECRET", "BEGINS WITH", "WHERE", "LAYER"}, secretRows(d.Secrets)},
+		{[]string{"SETTING", "RULE", "WHAT", "WHERE"}, settingRows(d.Misconfig)},
+		{[]string{"GAP", "CODE", "WHAT IS NOT KNOWN"}, gapRows(d.Gaps)},
+	} {
+		if len(t.rows) == 0 {
+			continue
 		}
-		if err := table(w, []string{"SEVERITY", "ID", "PACKAGE", "INSTALLED", "FIXED IN", "WHERE"}, rows); err != nil {
-			return err
-		}
-		fmt.Fprintln(w)
-	}
-	if len(d.Gaps) > 0 {
-		var rows [][]string
-		for _, g := range d.Gaps {
-			rows = append(rows, []string{string(g.Kind), g.Code, g.Detail})
-		}
-		if err := table(w, []string{"GAP", "CODE", "WHAT IS NOT KNOWN"}, rows); err != nil {
+		if err := table(w, t.header, t.rows); err != nil {
 			return err
 		}
 		fmt.Fprintln(w)
 	}
 	return printVerdict(w, d)
+}
+
+// findingRows lists vulnerabilities; other errata are in the JSON alone.
+func findingRows(findings []finding.Finding) (rows [][]string) {
+	for _, f := range findings {
+		if !f.IsVulnerability() {
+			continue
+		}
+		id := f.CVE()
+		if f.KEV != nil {
+			id += " (used in attacks)"
+		}
+		fixed := dash(f.Fixed)
+		if f.Fixed == "" && f.VendorStatus != "" && f.VendorStatus != "affected" {
+			fixed = "- (" + f.VendorStatus + ")"
+		}
+		rows = append(rows, []string{strings.ToUpper(f.Severity.String()), id, f.Package, f.Version, fixed, f.Locations[0]})
+	}
+	return rows
+}
+
+func secretRows(secrets []inventory.Secret) (rows [][]string) {
+	for _, s := range secrets {
+		where := s.Path
+		switch {
+		case s.Path == "":
+			where = strings.TrimSpace(s.Where + " " + s.Name)
+		case s.Line > 0:
+			where += ":" + strconv.Itoa(s.Line)
+		}
+		if s.Deleted {
+			where += " (deleted later)"
+		}
+		what := s.Rule
+		if s.Confidence != "high" {
+			what += " (perhaps)"
+		}
+		rows = append(rows, []string{what, s.Redacted, where, layerName(s.Layer)})
+	}
+	return rows
+}
+
+func settingRows(settings []inventory.Misconfiguration) (rows [][]string) {
+	for _, m := range settings {
+		rows = append(rows, []string{strings.ToUpper(m.Severity), m.Rule, m.Message, dash(m.Path)})
+	}
+	return rows
+}
+
+func gapRows(gaps []inventory.Gap) (rows [][]string) {
+	for _, g := range gaps {
+		rows = append(rows, []string{string(g.Kind), g.Code, g.Detail})
+	}
+	return rows
+}
+
+func layerName(n int) string {
+	if n < 0 {
+		return "config"
+	}
+	return strconv.Itoa(n)
 }
 
 func printVerdict(w io.Writer, d scan.Document) error {
@@ -77,9 +135,12 @@ func printVerdict(w io.Writer, d scan.Document) error {
 
 // summary counts findings by severity: "56 findings: 2 critical, 8 high, ...".
 func summary(findings []finding.Finding) string {
-	counts := map[finding.Severity]int{}
+	counts, total := map[finding.Severity]int{}, 0
 	for _, f := range findings {
-		counts[f.Severity]++
+		if f.IsVulnerability() {
+			counts[f.Severity]++
+			total++
+		}
 	}
 	var parts []string
 	for s := finding.Critical; s >= finding.Unknown; s-- {
@@ -91,10 +152,10 @@ func summary(findings []finding.Finding) string {
 		return "no findings"
 	}
 	word := "findings"
-	if len(findings) == 1 {
+	if total == 1 {
 		word = "finding"
 	}
-	return fmt.Sprintf("%d %s: %s", len(findings), word, strings.Join(parts, ", "))
+	return fmt.Sprintf("%d %s: %s", total, word, strings.Join(parts, ", "))
 }
 
 func compact(all []string) []string {

@@ -15,7 +15,7 @@ func (s *squasher) ownership() {
 	installed := map[owner]bool{}
 	hasDeb := false
 	for _, p := range s.image.Packages {
-		if p.Type == TypeDeb || p.Type == TypeApk {
+		if IsSystem(p.Type) {
 			installed[owner{DatabaseRoot(p.Location), p.Name}] = true
 			hasDeb = hasDeb || p.Type == TypeDeb
 		}
@@ -35,7 +35,7 @@ func (s *squasher) ownership() {
 	}
 	for i := range s.image.Packages {
 		p := &s.image.Packages[i]
-		if p.Type == TypeDeb || p.Type == TypeApk {
+		if IsSystem(p.Type) {
 			continue
 		}
 		p.OwnedBy = owned[s.from[i]]
@@ -48,7 +48,8 @@ func (s *squasher) ownership() {
 // DatabaseRoot gives the root, within the image, of the system that a package
 // database describes: "" for the image itself, "srv/chroot/" for one inside.
 func DatabaseRoot(path string) string {
-	for _, own := range []string{"var/lib/dpkg/", "lib/dpkg/", "dpkg/", "usr/lib/apk/db/", "lib/apk/db/", "apk/db/"} {
+	for _, own := range []string{"var/lib/dpkg/", "lib/dpkg/", "dpkg/", "usr/lib/apk/db/", "lib/apk/db/", "apk/db/",
+		"var/lib/rpm/", "usr/lib/sysimage/rpm/", "usr/share/rpm/", "rpm/", "var/lib/opkg/", "usr/lib/opkg/", "var/lib/pacman/local/", "var/db/pkg/"} {
 		if i := strings.LastIndex(path, own); i == 0 || i > 0 && path[i-1] == '/' {
 			return path[:i]
 		}
