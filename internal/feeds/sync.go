@@ -113,6 +113,7 @@ type feed struct {
 	source    Source
 	ecosystem string
 	files     []download // those that are here
+	overlay   overlayRef // single records that are newer than files
 	last      Status     // before this sync
 	result    FeedResult
 }
@@ -154,6 +155,7 @@ func (s *syncer) feed(ctx context.Context, f *feed, get func(context.Context, *f
 	for _, d := range f.files {
 		f.result.Size += d.Size
 	}
+	f.result.Size += f.overlay.Size
 	s.feeds = append(s.feeds, f)
 	return nil
 }
