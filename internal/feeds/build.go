@@ -25,7 +25,7 @@ func (e *fatalError) Unwrap() error { return e.error }
 // one, and writes the status.
 func (s *syncer) build(ctx context.Context) error {
 	dir := IndexDir(s.dataDir)
-	status := advisory.Status{Inputs: s.inputs()}
+	status := advisory.Status{Inputs: s.inputs(), Imported: s.before.Imported}
 	newest, err := newestRevision(ctx, dir)
 	if err != nil {
 		return err

@@ -3,9 +3,7 @@ package feeds
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -67,12 +65,7 @@ func Sync(ctx context.Context, dataDir string, cfg Config, client *http.Client, 
 	if err := cfg.Validate(); err != nil {
 		return res, err
 	}
-	for _, dir := range []string{IndexDir(dataDir), filepath.Join(dataDir, "feeds")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return res, fmt.Errorf("make directory of the feeds: %w", err)
-		}
-	}
-	unlock, err := lock(ctx, filepath.Join(dataDir, "feeds", "lock"))
+	unlock, err := lockFeeds(ctx, dataDir)
 	if err != nil {
 		return res, err
 	}
