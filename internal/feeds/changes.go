@@ -72,13 +72,18 @@ func (s *syncer) osvChanges(ctx context.Context, f *feed, base target) (done, ch
 	if l.SHA256 == state.List {
 		return true, false, nil
 	}
+	return s.follow(ctx, f, state, l)
+}
+
+// follow works through a list of changes that is new.
+func (s *syncer) follow(ctx context.Context, f *feed, state changeState, list download) (done, changed bool, err error) {
 	records := map[string]overlayRecord{}
 	if state.Overlay.Records > 0 {
 		if records, err = readOverlay(s.overlayPath(f, state.Overlay)); err != nil {
 			return false, false, nil
 		}
 	}
-	wanted, err := s.changedIDs(f, l.path, state.Checked.Add(-listOverlap), records)
+	wanted, err := s.changedIDs(f, list.path, state.Checked.Add(-listOverlap), records)
 	if err != nil || len(wanted) > maxSingle || len(wanted)+len(records) > maxOverlay {
 		return false, false, nil
 	}
@@ -86,7 +91,7 @@ func (s *syncer) osvChanges(ctx context.Context, f *feed, base target) (done, ch
 		return true, false, ctx.Err()
 	}
 	if err == nil {
-		state.List = l.SHA256
+		state.List = list.SHA256
 	}
 	if changed {
 		var wrote error
