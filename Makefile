@@ -5,10 +5,10 @@ SHELL := /bin/bash
 # git refuses to speak about a clone that another user owns; go build then stops.
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz chaos build image clean
+.PHONY: help run test check bench bench-engine fuzz chaos build image clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 run: build ## start everything on its built-in defaults (ARGS="--config file" for others)
 	exec bin/pratique serve $(ARGS)
@@ -21,6 +21,9 @@ check: ## gofmt, vet, staticcheck, gosec, import order, file length, known vulne
 
 bench: ## all benchmarks (BENCHTIME=1s BENCHCOUNT=1)
 	@scripts/bench
+
+bench-engine: ## the engine on real layers, which it makes first (BENCHTIME=3x)
+	@scripts/bench-engine
 
 fuzz: ## every fuzz target in turn (FUZZTIME=30s)
 	@scripts/fuzz

@@ -14,6 +14,8 @@ import (
 
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/layer"
+	"github.com/pratique/pratique/engine/misconfig"
 )
 
 // Source gives an analysis what a manifest names. Both methods may block while
@@ -40,10 +42,10 @@ var readable = []string{
 }
 
 // Inspect finds out what an image manifest (not an index) stands for. The image
-// is nil unless Kind is image. An error means that the content could not be
+// is nil unless Kind is image; by is whoever makes the reports of src. An error means that the content could not be
 // had; what was had and could not be understood is in the result.
-func Inspect(ctx context.Context, m *image.Manifest, src Source) (inventory.Subject, *inventory.Image, error) {
-	s := inventory.Subject{Engine: inventory.EngineVersion}
+func Inspect(ctx context.Context, m *image.Manifest, src Source, by *layer.Analyzer) (inventory.Subject, *inventory.Image, error) {
+	s := inventory.Subject{Maker: by.Maker()}
 	cfg, undecided, configErr, err := readConfig(ctx, m, src)
 	if err != nil {
 		return s, nil, err
@@ -58,7 +60,22 @@ func Inspect(ctx context.Context, m *image.Manifest, src Source) (inventory.Subj
 		s.Kind, s.Reason = inventory.KindUnscannable, configErr.Error()
 		return s, nil, nil
 	}
-	return inspectLayers(ctx, m, cfg, typed, src)
+	layers, s, err := readLayers(ctx, m, typed, src)
+	s.Maker = by.Maker()
+	if err != nil || s.Kind != "" {
+		return s, nil, err
+	}
+	im := inventory.Squash(inventory.SquashInput{Maker: s.Maker, Manifest: m.Digest, ConfigDigest: m.Config.Digest, Config: *cfg, Layers: layers})
+	secrets, history, err := by.Settings(cfg)
+	if err != nil {
+		return s, nil, err
+	}
+	im.Secrets = append(im.Secrets, secrets...)
+	im.Runtime, im.Instructions = cfg.Runtime, image.Instructions(history, len(m.Layers))
+	im.Misconfig = append(misconfig.Check(im, cfg.Runtime, history), misconfig.Secrets(im.Secrets)...)
+	s.Kind = inventory.KindImage
+	s.DiffIDsMatch = !slices.ContainsFunc(im.Gaps, func(g inventory.Gap) bool { return g.Code == "diffid-mismatch" })
+	return s, im, nil
 }
 
 // readConfig returns a config that says nothing, and why, when the bytes are no
@@ -94,8 +111,10 @@ func readBlob(ctx context.Context, d image.Descriptor, src Source) ([]byte, erro
 	return raw, nil
 }
 
-func inspectLayers(ctx context.Context, m *image.Manifest, cfg *image.Config, typed bool, src Source) (inventory.Subject, *inventory.Image, error) {
-	s := inventory.Subject{Engine: inventory.EngineVersion}
+// readLayers gets the reports of the layers. The subject has a Kind when they
+// make no image that can be read.
+func readLayers(ctx context.Context, m *image.Manifest, typed bool, src Source) ([]inventory.SquashLayer, inventory.Subject, error) {
+	var s inventory.Subject
 	layers := make([]inventory.SquashLayer, len(m.Layers))
 	documents := 0
 	for i, d := range m.Layers {
@@ -104,9 +123,9 @@ func inspectLayers(ctx context.Context, m *image.Manifest, cfg *image.Config, ty
 		case errors.Is(err, image.ErrBlobUnknown) && len(d.URLs) > 0:
 			s.Kind, s.Reason = inventory.KindUnscannable, fmt.Sprintf("layer %s is kept elsewhere (foreign urls), not in the registry", d.Digest)
 			s.Transient = true
-			return s, nil, nil
+			return nil, s, nil
 		case err != nil:
-			return s, nil, fmt.Errorf("analyse layer %s: %w", d.Digest, err)
+			return nil, s, fmt.Errorf("analyse layer %s: %w", d.Digest, err)
 		}
 		if report.Format == "json" {
 			documents++
@@ -115,17 +134,13 @@ func inspectLayers(ctx context.Context, m *image.Manifest, cfg *image.Config, ty
 	}
 	if !typed && len(m.Layers) > 0 && documents == len(m.Layers) {
 		s.Kind = inventory.KindArtifact // documents only: a cosign signature has an image config and one of them
-		return s, nil, nil
+		return nil, s, nil
 	}
 	for _, d := range m.Layers {
 		if !slices.Contains(readable, d.MediaType) {
 			s.Kind, s.Reason = inventory.KindUnscannable, fmt.Sprintf("layer %s has the media type %q, which this version does not understand", d.Digest, d.MediaType)
-			return s, nil, nil
+			return nil, s, nil
 		}
 	}
-	im := inventory.Squash(inventory.SquashInput{Manifest: m.Digest, ConfigDigest: m.Config.Digest, Config: *cfg, Layers: layers})
-	im.Runtime = cfg.Runtime
-	s.Kind = inventory.KindImage
-	s.DiffIDsMatch = !slices.ContainsFunc(im.Gaps, func(g inventory.Gap) bool { return g.Code == "diffid-mismatch" })
-	return s, im, nil
+	return layers, s, nil
 }

@@ -43,8 +43,17 @@ func (s source) Report(ctx context.Context, d image.Descriptor) (*inventory.Repo
 	if err != nil {
 		return nil, err
 	}
-	return layer.Analyze(ctx, body, layer.DefaultLimits)
+	return analyzer.Analyze(ctx, body)
 }
+
+// analyzer reads layers as a new installation does.
+var analyzer = func() *layer.Analyzer {
+	a, err := layer.New(layer.DefaultConfig())
+	if err != nil {
+		panic(err)
+	}
+	return a
+}()
 
 // artefact is a manifest of blobs, and what has them.
 type artefact struct {
@@ -123,7 +132,7 @@ func TestInspectKinds(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, im, err := engine.Inspect(context.Background(), tt.of.manifest(t), tt.of.source)
+			s, im, err := engine.Inspect(context.Background(), tt.of.manifest(t), tt.of.source, analyzer)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,11 +153,11 @@ func TestInspectForeignLayer(t *testing.T) {
 	a := newArtefact(image.MediaTypeConfig, configOf(alpine)).with(foreignLayer, alpine.Blob)
 	a.layers[0].URLs = []string{"https://elsewhere.example/layer"}
 	m := a.manifest(t)
-	if s, im, err := engine.Inspect(context.Background(), m, a.source); err != nil || s.Kind != inventory.KindImage || len(im.Packages) != 1 {
+	if s, im, err := engine.Inspect(context.Background(), m, a.source, analyzer); err != nil || s.Kind != inventory.KindImage || len(im.Packages) != 1 {
 		t.Errorf("in the registry: %+v, %+v, %v", s, im, err)
 	}
 	delete(a.source, a.layers[0].Digest)
-	s, im, err := engine.Inspect(context.Background(), m, a.source)
+	s, im, err := engine.Inspect(context.Background(), m, a.source, analyzer)
 	if err != nil || im != nil || s.Kind != inventory.KindUnscannable || !strings.Contains(s.Reason, "foreign urls") {
 		t.Errorf("elsewhere: %+v, %+v, %v", s, im, err)
 	}
@@ -161,7 +170,7 @@ func TestInspectInlineConfig(t *testing.T) {
 	a := newArtefact(image.MediaTypeConfig, configOf(alpine)).with(gzipLayer, alpine.Blob)
 	a.config.Data = a.source[a.config.Digest]
 	delete(a.source, a.config.Digest)
-	s, im, err := engine.Inspect(context.Background(), a.manifest(t), a.source)
+	s, im, err := engine.Inspect(context.Background(), a.manifest(t), a.source, analyzer)
 	if err != nil || s.Kind != inventory.KindImage || !s.DiffIDsMatch || im.Platform.String() != "linux/amd64" {
 		t.Errorf("%+v, %+v, %v", s, im, err)
 	}
@@ -183,7 +192,7 @@ func TestInspectDiffIDs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := newArtefact(image.MediaTypeConfig, tt.config).with(gzipLayer, alpine.Blob)
-			s, im, err := engine.Inspect(context.Background(), a.manifest(t), a.source)
+			s, im, err := engine.Inspect(context.Background(), a.manifest(t), a.source, analyzer)
 			if err != nil || s.Kind != inventory.KindImage {
 				t.Fatalf("%+v, %v", s, err)
 			}
@@ -214,7 +223,7 @@ func TestInspectContentNotToBeHad(t *testing.T) {
 			a := make()
 			m := a.manifest(t)
 			tt.damage(a)
-			s, im, err := engine.Inspect(context.Background(), m, a.source)
+			s, im, err := engine.Inspect(context.Background(), m, a.source, analyzer)
 			if !errors.Is(err, tt.want) || im != nil || s.Kind != "" {
 				t.Errorf("%+v, %+v, %v; want %v and no result", s, im, err, tt.want)
 			}
@@ -228,7 +237,7 @@ func TestInspectInventory(t *testing.T) {
 	upper := imagetest.Zstd(imagetest.ApkDatabase(imagetest.GoodSSL), imagetest.Dir("app"), imagetest.Dir("app/node_modules"), imagetest.Npm("app", "lodash", "4.17.15"))
 	a := newArtefact(image.MediaTypeConfig, configOf(base, upper)).with(gzipLayer, base.Blob).with(image.MediaTypeLayer+"+zstd", upper.Blob)
 	m := a.manifest(t)
-	_, im, err := engine.Inspect(context.Background(), m, a.source)
+	_, im, err := engine.Inspect(context.Background(), m, a.source, analyzer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,11 +25,11 @@ func Match(im *inventory.Image, data Data) match.Result { return match.Match(im,
 func Judge(im *inventory.Image, found match.Result, data Data, sel bundle.Selection, now time.Time) policy.Verdict {
 	feeds := feedsOf(found)
 	v := sel.Evaluate(policy.Input{
-		Image: im, Findings: found.Findings, Now: now,
+		Image: im, Findings: found.Vulnerabilities(), Now: now,
 		Data: policy.Data{Revision: data.Revision(), Synced: synced(found, feeds, data), Covered: found.Covered},
 	})
 	v.Manifest, v.Engine, v.Data, v.EvaluatedAt = im.Manifest, im.Engine, data.Revision(), now
-	v.Gaps = append(slices.Clone(im.Gaps), found.Gaps...)
+	v.Gaps = append(slices.Concat(im.Gaps, found.Gaps), match.Unsupported(im.Distro, now)...)
 	v.Feeds = feeds
 	return v
 }

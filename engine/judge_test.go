@@ -28,6 +28,8 @@ func (d data) Lookup(ecosystem, pkg string) ([]advisory.Advisory, error) {
 
 func (d data) Score(string) (advisory.Score, bool, error) { return advisory.Score{}, false, nil }
 
+func (d data) CVE(string) (advisory.CVEFacts, bool, error) { return advisory.CVEFacts{}, false, nil }
+
 func (d data) Covers(ecosystem string) (advisory.Coverage, bool) {
 	at, ok := d.synced[ecosystem]
 	return advisory.Coverage{Ecosystem: ecosystem, Records: 1, Synced: at}, ok
@@ -85,7 +87,7 @@ func TestJudgeNamesWhatItRestsOn(t *testing.T) {
 	for _, g := range v.Gaps {
 		codes = append(codes, string(g.Kind)+" "+g.Code)
 	}
-	if diff := cmp.Diff([]string{"partial x", "blind no-data-for-ecosystem"}, codes); diff != "" {
+	if diff := cmp.Diff([]string{"partial x", "blind no-data-for-ecosystem", "partial distribution-end-of-life"}, codes); diff != "" {
 		t.Errorf("gaps (-want +got):\n%s", diff)
 	}
 	if len(im.Gaps) != 1 {

@@ -64,7 +64,7 @@ func TestRenewalPastAnUnreadableImage(t *testing.T) {
 		d.wantStatus("/v2/app/manifests/1", 200)
 		d.wantStatus("/v2/other/manifests/1", 200)
 		// What a newer engine leaves that can no longer read it.
-		unreadable := inventory.Subject{Engine: inventory.EngineVersion, Kind: inventory.KindUnscannable, Reason: "encrypted"}
+		unreadable := inventory.Subject{Maker: inventory.Maker{Engine: inventory.EngineVersion}, Kind: inventory.KindUnscannable, Reason: "encrypted"}
 		if err := d.Catalog.PutSubject(t.Context(), first.Digest(), unreadable, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -52,6 +52,7 @@ func TestScanFindsTheTruth(t *testing.T) {
 	data := synced(t)
 	for _, name := range []string{
 		"alpine-3.8", "alpine-3.12", "alpine-3.20", "alpine-3.20-multiarch", "node-app", "go-app", "python-site", "debian12-distroless", "debian12-large-db",
+		"almalinux-8.8-micro", "almalinux-9.0-micro", "rpm-bdb-libuuid", "rpm-ndb-sle15", "rpm-sqlite-mariner", "java-app",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var want truth
@@ -92,6 +93,71 @@ func compareFindings(t *testing.T, want truth, arch string, doc document) {
 		}
 	}
 	t.Logf("%s: %d findings for %d records of the truth", arch, len(doc.Findings), len(findings))
+}
+
+// TestScanTellsSecretsAndSettings: what is planted in the image of the corpus is
+// told, by the program itself, and no secret is shown; nothing is found in the
+// look-alikes.
+func TestScanTellsSecretsAndSettings(t *testing.T) {
+	corpus := sharedtest.Dir(t, "corpus")
+	data := synced(t)
+	out, _, _ := pratique(t, "scan", "oci:"+filepath.Join(corpus, "secrets-planted"), "--format", "json", "--set", "data_dir="+data)
+	var got struct {
+		Secrets []struct {
+			Kind, Path, Where, Name string
+			Line, Layer, Index      int
+			Deleted                 bool
+		}
+		Misconfigurations []struct{ Rule, Path string }
+	}
+	unmarshal(t, out, &got)
+	var want struct {
+		Secrets []struct {
+			Kind, Path, Where, Name string
+			Line, Layer, Index      int
+			DeletedIn               int `json:"deleted_in_layer"`
+		}
+	}
+	readJSON(t, filepath.Join(corpus, "secrets-planted.truth.json"), &want)
+	for _, w := range want.Secrets {
+		met := false
+		for _, s := range got.Secrets {
+			met = met || s.Kind == w.Kind && s.Path == strings.TrimPrefix(w.Path, "/") && s.Line == max(w.Line, 1) && s.Name == w.Name && s.Index == w.Index &&
+				(w.Where == "" || s.Where == w.Where) && (w.Where != "" || s.Layer == w.Layer) && s.Deleted == (w.DeletedIn > 0)
+		}
+		if !met {
+			t.Errorf("not told: %+v", w)
+		}
+	}
+	told := map[string]bool{}
+	for _, m := range got.Misconfigurations {
+		told[strings.TrimSpace(m.Rule+" "+m.Path)] = true
+	}
+	// The truth's list, but for the tag "latest": a layout has no tag of a registry.
+	for _, rule := range []string{
+		"root-user", "no-healthcheck", "exposed-ssh", "sshd /usr/sbin/sshd", "docker-socket /var/run/docker.sock", "secret-in-env", "debug-enabled",
+		"setuid-file usr/bin/su", "setgid-file usr/bin/wall", "strong-file-capabilities usr/bin/netd", "world-writable-directory var/www",
+		"empty-password etc/passwd", "empty-password etc/shadow", "second-root etc/passwd", "readable-shadow etc/shadow", "sudo-nopasswd etc/sudoers",
+		"pipe-to-shell", "add-from-http", "secret-deleted app/tls.key", "secret-in-history",
+	} {
+		if !told[rule] {
+			t.Errorf("not told: %s of %v", rule, told)
+		}
+	}
+	for _, format := range []string{"json", "table"} {
+		out, errOut, _ := pratique(t, "scan", "oci:"+filepath.Join(corpus, "secrets-planted"), "--format", format, "--set", "data_dir="+data)
+		for _, shape := range []string{"ghp_", "ghs_", "sk_live_", "AKIA", "xoxb-", "glpat-"} {
+			for _, text := range []string{out, errOut} {
+				if i := strings.Index(text, shape); i >= 0 && !strings.HasPrefix(text[i+len(shape):], "...") {
+					t.Errorf("%s shows %.30q", format, text[i:])
+				}
+			}
+		}
+	}
+	out, _, _ = pratique(t, "scan", "oci:"+filepath.Join(corpus, "secrets-lookalikes"), "--format", "json", "--set", "data_dir="+data)
+	if strings.Contains(out, `"confidence": "high"`) || strings.Contains(out, `"severity": "high"`) {
+		t.Errorf("false alarm: %s", out)
+	}
 }
 
 // TestScanExitCodes: 0 passed, 1 stop or not understood, 2 it did not work.

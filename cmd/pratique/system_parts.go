@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pratique/pratique/engine/advisory"
+	"github.com/pratique/pratique/engine/layer"
 	"github.com/pratique/pratique/internal/audit"
 	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/blobcache"
@@ -82,9 +83,13 @@ func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system
 	if err != nil {
 		return nil, err
 	}
+	analyzer, err := layer.New(c.Analysis)
+	if err != nil {
+		return nil, err
+	}
 	s.feeds = &feeds.Refresher{DataDir: c.DataDir, Config: c.Feeds, Log: log, OnChange: s.dataChanged(log)}
 	if s.gate, err = gate.New(gate.Options{
-		Config: c.Gate, Upstreams: upstreams, Catalog: cat, Verdicts: tiers, Data: data, Syncing: s.syncing,
+		Config: c.Gate, Upstreams: upstreams, Catalog: cat, Verdicts: tiers, Data: data, Analyzer: analyzer, Syncing: s.syncing,
 		Audit: s.audit, Nobody: auth.Anonymous, SpoolDir: c.Path("spool"), ReportURL: s.pagesURL(), Metrics: metrics, Log: log, Now: time.Now,
 	}); err != nil {
 		return nil, err

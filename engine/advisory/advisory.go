@@ -33,7 +33,36 @@ type Advisory struct {
 	VendorFinal bool
 	// WillNotFix: the vendor has said that this release gets no fix.
 	WillNotFix bool
+	// Related are the CVEs that an erratum is about, where the record does not
+	// give them as other names of itself (AlmaLinux).
+	Related []string
+	// Kind is "" for a vulnerability; see the Kind constants for errata that mend
+	// none.
+	Kind string
+	// Status is what the vendor says of the package in this release; "" when it
+	// says no more than the ranges. See the Status constants.
+	Status string
+	// Module is the rpm module stream that the record is about, "nodejs:18"; ""
+	// when it is about no module.
+	Module string
 }
+
+// Kinds of errata that mend no vulnerability.
+const (
+	KindBugFix      = "bugfix"
+	KindEnhancement = "enhancement"
+)
+
+// What vendors say of a package. A record with StatusNotAffected speaks of
+// versions that the flaw does not concern.
+const (
+	StatusAffected           = "affected"
+	StatusNotAffected        = "not-affected"
+	StatusWillNotFix         = "will-not-fix"
+	StatusFixDeferred        = "fix-deferred"
+	StatusEndOfLife          = "end-of-life"
+	StatusUnderInvestigation = "under-investigation"
+)
 
 // Range is one OSV range: half-open intervals of affected versions.
 // https://ossf.github.io/osv-schema/#affectedranges-field

@@ -39,7 +39,7 @@ func (a *assembler) add(r record) error {
 		a.key = append(a.key[:0], key...)
 	}
 	switch {
-	case !bytes.Equal(r.key, a.sort):
+	case len(a.ends) == 0 || !bytes.Equal(r.key, a.sort):
 		a.sort = append(a.sort[:0], r.key...)
 		a.first = len(a.ends)
 	case r.rank > a.rank:

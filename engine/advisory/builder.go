@@ -25,8 +25,9 @@ type Builder struct {
 	old      *Index // values that did not change are copied from it; may be nil
 	coverage []Coverage
 
-	mu     sync.Mutex // held while a record is added
-	sorter *sorter    // nil once ended
+	mu     sync.Mutex        // held while a record is added
+	sorter *sorter           // nil once ended
+	epss   map[string][]byte // by key; see exploit.go
 }
 
 // Limits of one index: the format counts keys and their bytes in 32 bits.
@@ -132,6 +133,9 @@ func (b *Builder) Reuse(old *Index) { b.old = old }
 // the directory has the same content already, that one is kept and returned.
 func (b *Builder) Finish(sequence uint64, built time.Time) (path string, rev Revision, err error) {
 	defer func() { err = errors.Join(err, b.Abort()) }()
+	if err := b.putEPSS(); err != nil {
+		return "", rev, err
+	}
 	w, err := newWriter(b.dir)
 	if err != nil {
 		return "", rev, err

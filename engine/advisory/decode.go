@@ -37,7 +37,7 @@ func decodeValue(ecosystem string, value []byte) ([]Advisory, error) {
 // Smallest encoded sizes in bytes: they bound counts by what is left to read,
 // so that no count makes memory that the file did not pay for.
 const (
-	minAdvisory = 13
+	minAdvisory = 17
 	minRange    = 2
 	minEvent    = 2
 )
@@ -92,6 +92,10 @@ func (d *decoder) advisory(a *Advisory) {
 	a.CVSS = d.list()
 	a.Rating = d.string()
 	a.RatingSource = d.string()
+	a.Related = d.list()
+	a.Kind = d.string()
+	a.Status = d.string()
+	a.Module = d.string()
 	flags := d.byte()
 	if flags&^allFlags != 0 {
 		d.fail("unknown flag")

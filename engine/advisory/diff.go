@@ -9,7 +9,7 @@ import (
 
 // Diff returns the packages whose answer differs between two revisions: those
 // that appeared, vanished or changed, and those with an advisory that names a
-// CVE whose score changed. It is a merge of two sorted lists; values are read
+// CVE whose score changed, or that is newly known to be used in attacks. It is a merge of two sorted lists; values are read
 // only if a score changed. With no old index every package of new is returned.
 func Diff(old, new *Index) ([]Key, error) {
 	if old == nil {
@@ -25,10 +25,12 @@ func Diff(old, new *Index) ([]Key, error) {
 	changed := map[Key]bool{}
 	scores := map[string]bool{}
 	err := merge(old, new, func(key []byte) {
-		if k := parseKey(key); k.Ecosystem == "" {
-			scores[k.Package] = true
-		} else {
+		k := parseKey(key)
+		switch {
+		case k.Ecosystem != "":
 			changed[k] = true
+		case !strings.HasPrefix(k.Package, epssPrefix): // which moves every day, and changes no finding
+			scores[strings.TrimPrefix(k.Package, kevPrefix)] = true
 		}
 	})
 	if err == nil && len(scores) > 0 {
@@ -114,7 +116,8 @@ func (ix *Index) named(cves map[string]bool, found map[Key]bool) error {
 			return err
 		}
 		if slices.ContainsFunc(advisories, func(a Advisory) bool {
-			return cves[a.ID] || slices.ContainsFunc(a.Aliases, func(alias string) bool { return cves[alias] })
+			isOne := func(name string) bool { return cves[name] }
+			return cves[a.ID] || slices.ContainsFunc(a.Aliases, isOne) || slices.ContainsFunc(a.Related, isOne)
 		}) {
 			found[key] = true
 		}

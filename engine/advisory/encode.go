@@ -85,6 +85,10 @@ func (e *encoder) advisory(a *Advisory) {
 	e.list(a.CVSS)
 	e.string(a.Rating)
 	e.string(a.RatingSource)
+	e.list(a.Related)
+	e.string(a.Kind)
+	e.string(a.Status)
+	e.string(a.Module)
 	var flags byte
 	if a.VendorFinal {
 		flags |= flagVendorFinal

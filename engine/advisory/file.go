@@ -32,7 +32,7 @@ const (
 	// formatVersion rises with each change of what this file or encode.go
 	// writes: values of an older index are copied into a newer one, and segments
 	// are used again, only when it is the same.
-	formatVersion = "\x02"
+	formatVersion = "\x03"
 
 	magic      = "PRATIDX" + formatVersion
 	headerSize = pageSize

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type osvRecord struct {
 	Withdrawn string        `json:"withdrawn"`
 	Aliases   []string      `json:"aliases"`
 	Upstream  []string      `json:"upstream"`
+	Related   []string      `json:"related"`
 	Summary   string        `json:"summary"`
 	Details   string        `json:"details"`
 	Severity  []osvSeverity `json:"severity"`
@@ -77,8 +79,8 @@ type osvAffected struct {
 }
 
 // FromOSV turns an OSV record into one Advisory for each affected package that
-// can be matched. Withdrawn records and errata that fix no vulnerability give
-// none. Errors wrap ErrBadRecord.
+// can be matched. Withdrawn records give none; errata that mend no vulnerability
+// are told apart by their Kind. Errors wrap ErrBadRecord.
 func FromOSV(raw []byte) ([]Advisory, error) {
 	if len(raw) > MaxRecord {
 		return nil, fmt.Errorf("%w: %d bytes", ErrBadRecord, len(raw))
@@ -90,8 +92,8 @@ func FromOSV(raw []byte) ([]Advisory, error) {
 	if !plain(rec.ID, maxID) {
 		return nil, fmt.Errorf("%w: id %.64q", ErrBadRecord, rec.ID)
 	}
-	if rec.Withdrawn != "" || strings.HasPrefix(rec.ID, "ALBA-") || strings.HasPrefix(rec.ID, "ALEA-") {
-		return nil, nil // ALBA and ALEA are AlmaLinux's bug fixes and enhancements
+	if rec.Withdrawn != "" {
+		return nil, nil
 	}
 	if len(rec.Affected) > maxAffected {
 		return nil, fmt.Errorf("%w: %s names %d packages", ErrBadRecord, rec.ID, len(rec.Affected))
@@ -133,7 +135,50 @@ func (rec *osvRecord) common() (Advisory, error) {
 			a.Aliases = append(a.Aliases, alias)
 		}
 	}
+	a.Kind = kindOf(rec.ID)
+	for _, name := range rec.Related {
+		if plain(name, maxID) && strings.HasPrefix(name, "CVE-") && len(a.Related) < maxAliases && !slices.Contains(a.Related, name) {
+			a.Related = append(a.Related, name)
+		}
+	}
 	return a, nil
+}
+
+// errata are the beginnings of the ids of errata that mend no vulnerability: of
+// AlmaLinux, Red Hat, Rocky Linux and SUSE.
+var errata = []struct{ prefix, kind string }{
+	{"ALBA-", KindBugFix}, {"ALEA-", KindEnhancement}, {"RHBA-", KindBugFix}, {"RHEA-", KindEnhancement}, {"RLBA-", KindBugFix}, {"RLEA-", KindEnhancement},
+	{"SUSE-RU-", KindBugFix}, {"SUSE-FU-", KindEnhancement}, {"SUSE-OU-", KindEnhancement}, {"openSUSE-RU-", KindBugFix},
+}
+
+func kindOf(id string) string {
+	for _, e := range errata {
+		if strings.HasPrefix(id, e.prefix) {
+			return e.kind
+		}
+	}
+	return ""
+}
+
+// moduleForm finds the stream in the summary of an erratum about a module:
+// "Important: nodejs:18 security update", "Moderate: container-tools:rhel8 ...".
+var moduleForm = regexp.MustCompile(`^\w+: ([a-z0-9][a-z0-9+_.-]*:[A-Za-z0-9][A-Za-z0-9+_.-]*) `)
+
+// module tells the module stream that an erratum is about, if the fixed versions
+// are of a module.
+func module(summary string, ranges []Range) string {
+	m := moduleForm.FindStringSubmatch(summary)
+	if m == nil {
+		return ""
+	}
+	for _, r := range ranges {
+		for _, e := range r.Events {
+			if strings.Contains(e.Fixed, ".module") {
+				return m[1]
+			}
+		}
+	}
+	return ""
 }
 
 // advisory completes base with what is said of one package.
@@ -159,6 +204,7 @@ func (af *osvAffected) advisory(rec *osvRecord, base Advisory) (Advisory, error)
 	if a.Ranges, err = af.ranges(); err != nil {
 		return a, err
 	}
+	a.Module = module(rec.Summary, a.Ranges)
 	severity := af.Severity
 	if len(severity) == 0 {
 		severity = rec.Severity

@@ -38,6 +38,7 @@ func TestFromOSV(t *testing.T) {
 		ID: "GHSA-aaaa-bbbb-cccc", Aliases: []string{"CVE-2025-1", "CVE-2025-2"}, Summary: "Prototype pollution", URL: "https://example.com/advisory",
 		Published: time.Date(2025, 2, 3, 4, 5, 6, 0, time.UTC), Modified: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC), RatingSource: "GHSA",
 	}
+	common.Related = []string{"CVE-2025-3"}
 	x, y := common, common
 	x.Ecosystem, x.Package, x.Rating = "npm", "x", "medium"
 	x.CVSS = []string{"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}
@@ -105,11 +106,28 @@ func TestURL(t *testing.T) {
 	}
 }
 
+// TestErrata: errata that mend no vulnerability are told apart; those about a
+// module name its stream.
+func TestErrata(t *testing.T) {
+	const modular = `, "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1:18.1-1.module_el9"}]}]`
+	for _, test := range []struct{ id, affected, more, kind, module string }{
+		{"ALSA-2026:1", "", `, "summary": "Important: nodejs security update"`, "", ""},
+		{"ALBA-2026:1", "", "", advisory.KindBugFix, ""},
+		{"ALEA-2026:1", "", "", advisory.KindEnhancement, ""},
+		{"RHBA-2026:1", "", "", advisory.KindBugFix, ""},
+		{"ALSA-2026:2", modular, `, "summary": "Important: nodejs:18 security update"`, "", "nodejs:18"},
+		{"ALSA-2026:3", "", `, "summary": "Important: nodejs:18 security update"`, "", ""},
+	} {
+		got, err := advisory.FromOSV([]byte(record(test.id, "AlmaLinux:9", test.affected, test.more)))
+		if err != nil || len(got) != 1 || got[0].Kind != test.kind || got[0].Module != test.module {
+			t.Errorf("%s: %+v, %v", test.id, got, err)
+		}
+	}
+}
+
 func TestRecordsWithoutAdvisories(t *testing.T) {
 	for name, raw := range map[string]string{
 		"withdrawn":     record("GHSA-1", "npm", "", `, "withdrawn": "2026-01-01T00:00:00Z"`),
-		"bug fix":       record("ALBA-2026:1", "AlmaLinux:9", "", ""),
-		"enhancement":   record("ALEA-2026:1", "AlmaLinux:9", "", ""),
 		"no packages":   `{"id": "X-1"}`,
 		"no order only": record("X-1", "OSS-Fuzz", "", ""),
 	} {

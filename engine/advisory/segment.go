@@ -52,6 +52,9 @@ func (b *Builder) Save(path string, meta []byte) (err error) {
 	if len(meta) > maxMeta || b.sorter == nil {
 		return fmt.Errorf("write segment: %d bytes of notes, or the builder has ended", len(meta))
 	}
+	if err := b.putEPSS(); err != nil {
+		return err
+	}
 	sources, err := b.sorter.sources()
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func (af *osvAffected) rate(rec *osvRecord, a *Advisory) {
 		a.Rating, a.RatingSource, a.VendorFinal = "negligible", DebianUrgency, true
 		return
 	case urgency == "end-of-life":
-		a.WillNotFix = true
+		a.WillNotFix, a.Status = true, StatusEndOfLife
 	}
 	if strings.HasPrefix(rec.ID, "MAL-") {
 		// The package itself is malware. https://github.com/ossf/malicious-packages

@@ -163,6 +163,9 @@ func (sn *Snapshot) Lookup(ecosystem, pkg string) ([]Advisory, error) {
 // Score is Index.Score.
 func (sn *Snapshot) Score(cve string) (Score, bool, error) { return sn.shared.index.Score(cve) }
 
+// CVE is Index.CVE.
+func (sn *Snapshot) CVE(cve string) (CVEFacts, bool, error) { return sn.shared.index.CVE(cve) }
+
 // Revision is Index.Revision.
 func (sn *Snapshot) Revision() Revision { return sn.shared.index.Revision() }
 

@@ -9,13 +9,16 @@ import (
 	"io"
 	"path"
 	"strings"
-
-	"github.com/pratique/pratique/engine/inventory"
 )
 
 // Cataloger reads one kind of file.
 type Cataloger struct {
 	Name string
+	// Names are those of the paths that Wants is asked about: base names
+	// ("status") and their extensions (".jar"), in lower case, whatever the
+	// path's, and the name of the directory that a file is in ("status.d/").
+	// Without any, Wants is asked about each of the 100,000 paths of an image.
+	Names []string
 	// Wants chooses by the clean path; nil when the content decides.
 	Wants func(path string) bool
 	// Sniff chooses by the first bytes (up to HeadSize), when no cataloger
@@ -24,6 +27,9 @@ type Cataloger struct {
 	// Database is true when the file is a database of packages: what cannot be
 	// read of it is a blind gap.
 	Database bool
+	// Lock is true for lock files: what they name may not be installed, and
+	// nobody asks which system package brought them.
+	Lock bool
 	// ByPath is true when the path says all: Read gets no content.
 	ByPath bool
 	// MaxSize is how much of the file is read, in bytes; 0 means all of it.
@@ -59,30 +65,43 @@ const HeadSize = 16
 const (
 	maxDatabase = 1 << 30
 	maxList     = 64 << 20
+	maxLock     = 8 << 20
+	maxArchive  = 256 << 20
+	maxJava     = 4 << 30
 	maxManifest = 4 << 20
 	maxRelease  = 64 << 10
 )
 
 // All is the table of what is read, in the order in which a path is offered.
 var All = []*Cataloger{
-	{Name: "dpkg", Wants: isDpkgStatus, Database: true, MaxSize: maxDatabase, Read: readDpkgStatus},
-	{Name: "dpkg-list", Wants: isDpkgList, MaxSize: maxList, Read: readDpkgList},
-	{Name: "apk", Wants: isApkInstalled, Database: true, MaxSize: maxDatabase, Read: readApkInstalled},
+	{Name: "dpkg", Names: []string{"status", "status.d/"}, Wants: isDpkgStatus, Database: true, MaxSize: maxDatabase, Read: readDpkgStatus},
+	{Name: "dpkg-list", Names: []string{".list"}, Wants: isDpkgList, MaxSize: maxList, Read: readDpkgList},
+	{Name: "apk", Names: []string{"installed"}, Wants: isApkInstalled, Database: true, MaxSize: maxDatabase, Read: readApkInstalled},
+	{Name: "opkg", Names: []string{"status"}, Wants: isOpkgStatus, Database: true, MaxSize: maxDatabase, Read: readOpkgStatus},
+	{Name: "opkg-list", Names: []string{".list"}, Wants: isOpkgList, MaxSize: maxList, Read: readDpkgList},
+	{Name: "pacman", Names: []string{"desc"}, Wants: isPacmanDesc, Database: true, MaxSize: maxManifest, Read: readPacmanDesc},
+	{Name: "pacman-files", Names: []string{"files"}, Wants: isPacmanFiles, MaxSize: maxList, Read: readPacmanFiles},
+	{Name: "portage", Names: []string{"pf"}, Wants: isPortagePF, Database: true, MaxSize: maxManifest, Read: readPortagePF},
+	{Name: "portage-contents", Names: []string{"contents"}, Wants: isPortageContents, MaxSize: maxList, Read: readPortageContents},
+	{Name: "rpm", Names: []string{"packages", "packages.db", "rpmdb.sqlite"}, Wants: isRPMDatabase, Database: true, MaxSize: maxDatabase, ReadAt: readRPMDatabase, Beside: "-wal"},
 	{Name: "os-release", Wants: isRelease, MaxSize: maxRelease, Read: readRelease},
-	{Name: "npm", Wants: isPackageJSON, MaxSize: maxManifest, Read: readPackageJSON},
-	{Name: "python", Wants: isPythonMetadata, MaxSize: maxManifest, Read: readPythonMetadata},
-	{Name: "unread", Wants: isUnread, ByPath: true, Read: readUnread},
-	{Name: "go", Sniff: isProgram, Read: readGoProgram},
-}
-
-// ForPath gives the cataloger that wants a file for its path, or nil.
-func ForPath(path string) *Cataloger {
-	for _, c := range All {
-		if c.Wants != nil && c.Wants(path) {
-			return c
-		}
-	}
-	return nil
+	{Name: "passwd", Names: []string{"passwd"}, Wants: isPasswd, MaxSize: maxManifest, Read: readPasswd},
+	{Name: "shadow", Names: []string{"shadow"}, Wants: isShadow, MaxSize: maxManifest, Read: readShadow},
+	{Name: "group", Names: []string{"group"}, Wants: isGroup, MaxSize: maxManifest, Read: readGroup},
+	{Name: "sudoers", Names: []string{"sudoers", "sudoers.d/"}, Wants: isSudoers, MaxSize: maxManifest, Read: readSudoers},
+	{Name: "npm", Names: []string{"package.json"}, Wants: isPackageJSON, MaxSize: maxManifest, Read: readPackageJSON},
+	{Name: "yarn-cache", Names: []string{".zip"}, Wants: isYarnArchive, MaxSize: maxArchive, ReadAt: readYarnArchive},
+	{Name: "python", Names: []string{"metadata", "pkg-info", ".egg-info"}, Wants: isPythonMetadata, MaxSize: maxManifest, Read: readPythonMetadata},
+	{Name: "python-egg", Names: []string{".egg"}, Wants: isEgg, MaxSize: maxArchive, ReadAt: readEgg},
+	{Name: "gem", Names: []string{".gemspec"}, Wants: isGemspec, MaxSize: maxManifest, Read: readGemspec},
+	{Name: "composer", Names: []string{"installed.json"}, Wants: isComposerInstalled, MaxSize: maxLock, Read: readComposerInstalled},
+	{Name: "dotnet", Names: []string{".json"}, Wants: isDotnetDeps, MaxSize: maxLock, Read: readDotnetDeps},
+	{Name: "r", Names: []string{"description"}, Wants: isRDescription, MaxSize: maxManifest, Read: readRDescription},
+	{Name: "lock", Names: lockNames, Wants: isLock, Lock: true, MaxSize: maxLock, Read: readLock},
+	{Name: "java", Names: javaEndings, Wants: isJavaArchive, MaxSize: maxJava, ReadAt: readJavaArchive},
+	{Name: "unread", Names: []string{"db.sqlite"}, Wants: isUnread, ByPath: true, Read: readUnread},
+	{Name: "java-runtime", Sniff: isJDKRelease, MaxSize: maxRelease, Read: readJDKRelease},
+	{Name: "program", Sniff: isProgram, Read: readProgram},
 }
 
 // ForContent gives the cataloger that wants a file for its first bytes, or nil.
@@ -106,30 +125,4 @@ func isIn(p, dir string) bool { return isAt(path.Dir(p), dir) }
 // isUnder reports whether p is below a directory of that name, at any depth.
 func isUnder(p, dir string) bool {
 	return strings.HasPrefix(p, dir+"/") || strings.Contains(p, "/"+dir+"/")
-}
-
-// mayBeProgram chooses the claims of a package database that are worth keeping:
-// those of files that a language package can come from.
-func mayBeProgram(p string) bool {
-	base := path.Base(p)
-	switch {
-	case base == "METADATA" || base == "PKG-INFO" || base == "package.json" || strings.HasSuffix(base, ".egg-info"):
-		return true
-	case isUnder(p, "bin") || isUnder(p, "sbin") || isUnder(p, "libexec"):
-		return true
-	}
-	return !strings.Contains(base, ".") && !isUnder(p, "usr/share") && !isUnder(p, "usr/include") && !isUnder(p, "etc")
-}
-
-// addOwned keeps a claim if it is worth it.
-func (r *Result) addOwned(pkg, file string) {
-	if pkg == "" || !mayBeProgram(file) {
-		return
-	}
-	if len(r.Owned) >= r.limits.Owned {
-		r.gap(inventory.Partial, "too-many-owned-files", "more files are claimed than are kept; some language packages may not be known as the distribution's")
-		return
-	}
-	clean, _ := inventory.CleanPath(inventory.DatabaseRoot(r.Path) + file)
-	r.Owned = append(r.Owned, inventory.Owned{Package: inventory.Printable(pkg), Path: clean, Database: r.Path})
 }

@@ -18,17 +18,34 @@ func isDpkgList(p string) bool {
 	return strings.HasSuffix(p, ".list") && isIn(p, "dpkg/info")
 }
 
-// readDpkgStatus reads the paragraphs of a status file.
-// https://www.debian.org/doc/debian-policy/ch-controlfields.html
+func isOpkgStatus(p string) bool { return isAt(p, "opkg/status") }
+
+func isOpkgList(p string) bool {
+	return strings.HasSuffix(p, ".list") && isIn(p, "opkg/info")
+}
+
 func readDpkgStatus(r io.Reader, out *Result) {
 	out.database(inventory.TypeDeb)
 	defer out.close("dpkg-records")
+	readStatus(r, inventory.TypeDeb, out)
+}
+
+// readOpkgStatus reads what OpenWrt's package manager keeps in dpkg's form.
+func readOpkgStatus(r io.Reader, out *Result) {
+	out.database(inventory.TypeOpkg)
+	defer out.close("opkg-records")
+	readStatus(r, inventory.TypeOpkg, out)
+}
+
+// readStatus reads the paragraphs of a status file.
+// https://www.debian.org/doc/debian-policy/ch-controlfields.html
+func readStatus(r io.Reader, kind string, out *Result) {
 	fields := map[string]string{}
 	in := newLines(r)
 	for more := true; more; {
 		more = in.next()
 		if !more || strings.TrimSpace(in.text) == "" {
-			if len(fields) > 0 && !addDeb(fields, out) {
+			if len(fields) > 0 && !addDeb(fields, kind, out) {
 				return
 			}
 			clear(fields)
@@ -51,9 +68,9 @@ func readDpkgStatus(r io.Reader, out *Result) {
 	}
 }
 
-var isDebField = map[string]bool{"package": true, "version": true, "status": true, "architecture": true, "source": true}
+var isDebField = map[string]bool{"package": true, "version": true, "status": true, "architecture": true, "source": true, "license": true}
 
-func addDeb(fields map[string]string, out *Result) bool {
+func addDeb(fields map[string]string, kind string, out *Result) bool {
 	if fields["package"] == "" || fields["version"] == "" {
 		if !isAbsent(fields["status"]) {
 			out.bad("a paragraph has no Package or no Version")
@@ -63,7 +80,10 @@ func addDeb(fields map[string]string, out *Result) bool {
 	if isAbsent(fields["status"]) {
 		return true
 	}
-	p := inventory.Package{Type: inventory.TypeDeb, Name: fields["package"], Version: fields["version"], Arch: fields["architecture"]}
+	p := inventory.Package{Type: kind, Name: fields["package"], Version: fields["version"], Arch: fields["architecture"]}
+	if kind == inventory.TypeOpkg {
+		p.License = fields["license"]
+	}
 	source, version, _ := strings.Cut(fields["source"], "(")
 	p.Source = strings.TrimSpace(source)
 	p.SourceVersion = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(version), ")"))
@@ -81,11 +101,13 @@ func isAbsent(status string) bool {
 	return words[2] == "not-installed" || words[2] == "config-files"
 }
 
-// readDpkgList reads the list of one package's files.
+// readDpkgList reads the list of one package's files, opkg's too: there, mode
+// and link target follow a tab.
 func readDpkgList(r io.Reader, out *Result) {
 	name := strings.TrimSuffix(path.Base(out.Path), ".list")
 	name, _, _ = strings.Cut(name, ":")
 	for in := newLines(r); in.next(); {
-		out.addOwned(name, strings.TrimPrefix(in.text, "/"))
+		file, _, _ := strings.Cut(in.text, "\t")
+		out.addOwned(name, strings.TrimPrefix(file, "/"))
 	}
 }

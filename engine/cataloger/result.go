@@ -13,10 +13,15 @@ type Result struct {
 	Databases []inventory.Database
 	Owned     []inventory.Owned
 	Releases  []inventory.OSRelease
+	Accounts  []inventory.Account
+	Groups    []inventory.Group
+	Sudoers   []inventory.Sudoer
 	Gaps      []inventory.Gap
 
 	limits Limits
-	broken map[string]int // records that could not be read, by reason
+	broken map[string]int         // records that could not be read, by reason
+	root   string                 // of the system that the file speaks of, within the image
+	keeps  func(path string) bool // chooses among claims; a field, since the table of catalogers is made of what calls it
 }
 
 // Limits bound what one file may add.
@@ -31,12 +36,12 @@ const maxField = 4096
 
 // NewResult makes an empty result for the file at path.
 func NewResult(path string, limits Limits) *Result {
-	return &Result{Path: path, limits: limits, broken: map[string]int{}}
+	return &Result{Path: path, limits: limits, broken: map[string]int{}, root: inventory.DatabaseRoot(path), keeps: isWorthClaiming}
 }
 
 // At gives a copy of r for a hard link to its file.
 func (r *Result) At(path string) *Result {
-	c := NewResult(path, r.limits)
+	c := &Result{Path: path, limits: r.limits, broken: map[string]int{}, root: inventory.DatabaseRoot(path), keeps: r.keeps}
 	for _, p := range r.Packages {
 		p.Location = path
 		c.Packages = append(c.Packages, p)
@@ -53,6 +58,18 @@ func (r *Result) At(path string) *Result {
 		release.Path = path
 		c.Releases = append(c.Releases, release)
 	}
+	for _, a := range r.Accounts {
+		a.Path = path
+		c.Accounts = append(c.Accounts, a)
+	}
+	for _, g := range r.Groups {
+		g.Path = path
+		c.Groups = append(c.Groups, g)
+	}
+	for _, sudoer := range r.Sudoers {
+		sudoer.Path = path
+		c.Sudoers = append(c.Sudoers, sudoer)
+	}
 	for _, g := range r.Gaps {
 		g.Path = path
 		c.Gaps = append(c.Gaps, g)
@@ -67,7 +84,7 @@ func (r *Result) add(p inventory.Package) bool {
 		return false
 	}
 	p.Location = r.Path
-	for _, field := range []*string{&p.Name, &p.Version, &p.Arch, &p.Source, &p.SourceVersion, &p.License} {
+	for _, field := range []*string{&p.Name, &p.Version, &p.Arch, &p.Source, &p.SourceVersion, &p.License, &p.Module, &p.Vendor, &p.Inner, &p.CPE} {
 		if len(*field) > maxField {
 			r.bad("a field is too long")
 			return true

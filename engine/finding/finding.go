@@ -71,7 +71,36 @@ type Finding struct {
 	Published      time.Time `json:"published,omitzero"`
 	Locations      []string  `json:"locations"`
 	Layer          int       `json:"layer"`
+	// LayerDigest and Instruction are of the layer that brought the package.
+	LayerDigest string `json:"layer_digest,omitempty"`
+	Instruction string `json:"instruction,omitempty"`
+	// Class is "" for a vulnerability, "bugfix" or "enhancement" for an erratum
+	// that mends no vulnerability. Policies speak of vulnerabilities alone.
+	Class string `json:"class,omitempty"`
+	// Related are the CVEs that an erratum is about, where its record does not
+	// say that it is the same as one of them.
+	Related []string `json:"related,omitempty"`
+	// VendorStatus is what the vendor says: "affected", "will-not-fix",
+	// "fix-deferred", "end-of-life", "under-investigation", ...
+	VendorStatus string `json:"vendor_status,omitempty"`
+	// KEV: it is known to be used in attacks; nil when CISA does not list it.
+	KEV *KEV `json:"kev,omitempty"`
+	// EPSS is the probability of an attack in the next 30 days, 0 to 1, and
+	// EPSSPercentile the share of all CVEs with a lower one. FIRST's model.
+	EPSS           float64 `json:"epss,omitempty"`
+	EPSSPercentile float64 `json:"epss_percentile,omitempty"`
 }
+
+// KEV is an entry of CISA's catalogue of known exploited vulnerabilities.
+type KEV struct {
+	CVE        string    `json:"cve"`
+	Added      time.Time `json:"added,omitzero"`
+	Due        time.Time `json:"due,omitzero"`
+	Ransomware bool      `json:"ransomware,omitempty"`
+}
+
+// IsVulnerability is false for errata that mend none.
+func (f *Finding) IsVulnerability() bool { return f.Class == "" }
 
 // CVE returns the name that people know the vulnerability by: the first CVE
 // among ID and Aliases, else ID.

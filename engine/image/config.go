@@ -30,7 +30,20 @@ type Config struct {
 	// Runtime is what the configuration asks of a runtime; nil when that part
 	// of the document is of a shape that runtimes do not know.
 	Runtime *Runtime `json:"-"`
+	// History tells how the layers were made, the lowest first; entries beyond
+	// MaxHistory are left out. It is what the builder says, and proves nothing.
+	History []History `json:"-"`
 }
+
+// History is one step of an image's building.
+type History struct {
+	CreatedBy string `json:"created_by,omitempty"`
+	Comment   string `json:"comment,omitempty"`
+	Empty     bool   `json:"empty_layer,omitempty"` // it made no layer
+}
+
+// MaxHistory bounds the steps that are kept; images have at most some 200.
+const MaxHistory = 4096
 
 // Runtime is the part of a configuration that says how containers run.
 type Runtime struct {
@@ -39,6 +52,17 @@ type Runtime struct {
 	// Healthcheck is true when there is a health check; HEALTHCHECK NONE, which
 	// takes an inherited one away, is none.
 	Healthcheck bool `json:"healthcheck,omitempty"`
+	// User is as written: a name or number, with or without a group; "" is root.
+	User       string            `json:"user,omitempty"`
+	Env        []string          `json:"env,omitempty"` // "NAME=value"
+	Entrypoint []string          `json:"entrypoint,omitempty"`
+	Cmd        []string          `json:"cmd,omitempty"`
+	Volumes    []string          `json:"volumes,omitempty"` // paths, sorted
+	WorkingDir string            `json:"working_dir,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	StopSignal string            `json:"stop_signal,omitempty"`
+	Shell      []string          `json:"shell,omitempty"`
+	OnBuild    []string          `json:"on_build,omitempty"`
 }
 
 // MayBeConfig reports whether a document that ParseConfig refuses may still be
@@ -76,13 +100,15 @@ func ParseConfig(raw []byte) (*Config, error) {
 		RootFS *struct {
 			DiffIDs []digest.Digest `json:"diff_ids"`
 		} `json:"rootfs"`
-		Run json.RawMessage `json:"config"`
+		Run     json.RawMessage `json:"config"`
+		History json.RawMessage `json:"history"`
 	}
 	if err := json.Unmarshal(raw, &w); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfigInvalid, err)
 	}
 	c := w.Config
 	c.Runtime = parseRuntime(w.Run)
+	c.History = parseHistory(w.History)
 	if w.RootFS != nil {
 		c.HasRootFS = true
 		c.DiffIDs = w.RootFS.DiffIDs
@@ -96,13 +122,51 @@ func parseRuntime(raw json.RawMessage) *Runtime {
 	var w struct {
 		ExposedPorts map[string]json.RawMessage
 		Healthcheck  *struct{ Test []string }
+		User         string
+		Env          []string
+		Entrypoint   []string
+		Cmd          []string
+		Volumes      map[string]json.RawMessage
+		WorkingDir   string
+		Labels       map[string]string
+		StopSignal   string
+		Shell        []string
+		OnBuild      []string
 	}
 	if len(raw) > 0 && json.Unmarshal(raw, &w) != nil {
 		return nil
 	}
-	r := &Runtime{ExposedPorts: slices.Sorted(maps.Keys(w.ExposedPorts))}
+	r := &Runtime{
+		ExposedPorts: slices.Sorted(maps.Keys(w.ExposedPorts)), Volumes: slices.Sorted(maps.Keys(w.Volumes)),
+		User: w.User, Env: w.Env, Entrypoint: w.Entrypoint, Cmd: w.Cmd, WorkingDir: w.WorkingDir, Labels: w.Labels,
+		StopSignal: w.StopSignal, Shell: w.Shell, OnBuild: w.OnBuild,
+	}
 	if h := w.Healthcheck; h != nil && len(h.Test) > 0 {
 		r.Healthcheck = h.Test[0] != "NONE"
 	}
 	return r
+}
+
+// parseHistory reads the steps; a history of another shape tells nothing.
+func parseHistory(raw json.RawMessage) []History {
+	var all []History
+	if len(raw) == 0 || json.Unmarshal(raw, &all) != nil {
+		return nil
+	}
+	return all[:min(len(all), MaxHistory)]
+}
+
+// Instructions gives the instruction that made each of so many layers; none when
+// the history speaks of another number of layers.
+func Instructions(history []History, layers int) []string {
+	var made []string
+	for _, h := range history {
+		if !h.Empty {
+			made = append(made, h.CreatedBy)
+		}
+	}
+	if len(made) != layers {
+		return nil
+	}
+	return made
 }

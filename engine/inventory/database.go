@@ -6,62 +6,37 @@ import (
 	"strings"
 )
 
-// Types of databases and archives that are recognised and not read. The first
-// five hold the packages of a whole system, the others those of one program.
 const (
-	DatabaseRPM      = "rpm"
-	DatabasePacman   = "pacman"
-	DatabaseOpkg     = "opkg"
-	DatabasePortage  = "portage"
-	DatabaseNix      = "nix"
-	DatabaseJava     = "java-archive"
-	DatabaseGem      = "gem"
-	DatabaseComposer = "composer"
-	DatabaseDotnet   = "dotnet"
-	DatabaseEgg      = "python-egg"
+	// DatabaseNix is recognised and not read.
+	DatabaseNix = "nix-store"
+	// DatabaseLog is a write-ahead log, without which a database beside it tells
+	// an old state.
+	DatabaseLog = "write-ahead-log"
 )
 
-var unreadSystems = []string{DatabaseRPM, DatabasePacman, DatabaseOpkg, DatabasePortage, DatabaseNix}
-
-var unreadPrograms = []struct{ kind, many string }{
-	{DatabaseJava, "Java archives"},
-	{DatabaseGem, "Ruby gem specifications"},
-	{DatabaseComposer, "Composer package lists"},
-	{DatabaseDotnet, ".NET dependency lists"},
-	{DatabaseEgg, "zipped Python eggs"},
-}
-
-// unreadDatabases adds one gap for each kind of database that this version does
-// not read: a blind one where it hides the packages of the system.
+// unreadDatabases adds a blind gap for a database that this version knows and
+// does not read.
 func (s *squasher) unreadDatabases() {
-	for _, kind := range unreadSystems {
-		if i := slices.IndexFunc(s.databases, func(d placed) bool { return d.kind == kind }); i >= 0 {
-			d := s.databases[i]
-			s.gap(Blind, kind+"-database", d.path, d.layer, fmt.Sprintf("this image's packages are in %s database (%s), which this version does not read", article(kind), d.path))
-		}
-	}
-	for _, program := range unreadPrograms {
-		var example placed
-		count := 0
-		for _, d := range s.databases {
-			if d.kind == program.kind {
-				if count++; count == 1 {
-					example = d
-				}
-			}
-		}
-		if count > 0 {
-			s.gap(Partial, program.kind+"-unread", example.path, example.layer,
-				fmt.Sprintf("%s are not read by this version: %d in this image, one is %s", program.many, count, example.path))
+	for _, d := range s.databases {
+		if d.kind == DatabaseNix {
+			s.gap(Blind, d.kind+"-unread", d.path, d.layer, fmt.Sprintf("this image's packages are in a Nix store (%s), which this version does not read", d.path))
 		}
 	}
 }
 
-func article(kind string) string {
-	if strings.ContainsRune("ro", rune(kind[0])) {
-		return "an " + kind
+// logsApart adds a blind gap where a database and its write-ahead log come from
+// different layers: neither was read with the other.
+func (s *squasher) logsApart() {
+	for _, log := range s.databases {
+		if log.kind != DatabaseLog {
+			continue
+		}
+		own := strings.TrimSuffix(log.path, "-wal")
+		i := slices.IndexFunc(s.databases, func(d placed) bool { return d.path == own })
+		if i >= 0 && s.databases[i].layer != log.layer {
+			s.gap(Blind, "database-log-apart", own, log.layer, fmt.Sprintf("the package database %s and its write-ahead log come from different layers", own))
+		}
 	}
-	return "a " + kind
 }
 
 // databasePlaces are where package managers look, and the files that they look
@@ -134,10 +109,7 @@ func (s *squasher) isRead(path string) bool {
 // missingDatabase adds a gap when there is a distribution without any package
 // database: somebody has taken the list away, not the packages.
 func (s *squasher) missingDatabase() {
-	isSystem := func(d placed) bool {
-		return d.kind == TypeDeb || d.kind == TypeApk || slices.Contains(unreadSystems, d.kind)
-	}
-	if s.image.Distro.ID != "" && !slices.ContainsFunc(s.databases, isSystem) {
+	if s.image.Distro.ID != "" && !slices.ContainsFunc(s.databases, func(d placed) bool { return IsSystem(d.kind) || d.kind == DatabaseNix }) {
 		s.gap(Partial, "database-missing", "", -1, fmt.Sprintf("the image calls itself %s and has no package database", s.image.Distro.ID))
 	}
 }

@@ -3,13 +3,12 @@ package inventory
 import (
 	"strconv"
 	"strings"
-
-	"github.com/package-url/packageurl-go"
 )
 
 // releaseFiles name the distribution, the strongest first: os-release(5), then
 // what distributions wrote before it.
-var releaseFiles = []string{"etc/os-release", "usr/lib/os-release", "etc/alpine-release", "etc/debian_version", "etc/redhat-release"}
+var releaseFiles = []string{"etc/os-release", "usr/lib/os-release", "etc/alpine-release", "etc/debian_version",
+	"etc/almalinux-release", "etc/rocky-release", "etc/redhat-release"}
 
 // distro binds the distribution, after all layers: the database and the
 // release file are often of different ones.
@@ -20,39 +19,148 @@ func (s *squasher) distro() Distro {
 			continue
 		}
 		r := n.facts.release
-		return Distro{ID: r.ID, VersionID: r.VersionID, Name: r.PrettyName, Ecosystem: Ecosystem(*r)}
+		d := Distro{ID: r.ID, VersionID: r.VersionID, Name: r.PrettyName}
+		if all := Ecosystems(*r); len(all) > 0 {
+			d.Ecosystem = all[0]
+			d.Also = append(d.Also, all[1:]...)
+		}
+		return d
 	}
 	return Distro{}
 }
 
-// Ecosystem gives OSV's name for a distribution and release, "" when OSV has
-// none. https://ossf.github.io/osv-schema/#defined-ecosystems
-func Ecosystem(r OSRelease) string {
-	major, rest, _ := strings.Cut(r.VersionID, ".")
-	number, err := strconv.Atoi(major)
-	switch r.ID {
-	case "wolfi":
-		return "Wolfi"
-	case "chainguard":
-		return "Chainguard"
-	case "alpine":
-		return alpineEcosystem(r)
-	case "debian", "almalinux", "rocky":
-		if err != nil {
-			return ""
-		}
-		return map[string]string{"debian": "Debian:", "almalinux": "AlmaLinux:", "rocky": "Rocky Linux:"}[r.ID] + major
-	case "ubuntu":
-		if err != nil || rest == "" {
-			return ""
-		}
-		minor, _, _ := strings.Cut(rest, ".")
-		if number%2 == 0 && minor == "04" {
-			return "Ubuntu:" + major + ".04:LTS"
-		}
-		return "Ubuntu:" + major + "." + minor
+// ecosystems gives the ecosystems of a distribution's release by its
+// os-release ID. A release that cannot be named gives none.
+var ecosystems = map[string]func(OSRelease) []string{
+	"almalinux":           major("AlmaLinux:"),
+	"alpine":              one(alpineEcosystem),
+	"amzn":                major("Amazon Linux:"),
+	"azurelinux":          major("Azure Linux:"),
+	"centos":              redHat,
+	"chainguard":          rolling("Chainguard"),
+	"debian":              major("Debian:"),
+	"mageia":              major("Mageia:"),
+	"mariner":             major("Azure Linux:"),
+	"minimos":             rolling("MinimOS"),
+	"ol":                  major("Oracle Linux:"),
+	"openeuler":           one(openEuler),
+	"opensuse-leap":       one(func(r OSRelease) string { return "openSUSE:Leap " + r.VersionID }),
+	"opensuse-tumbleweed": rolling("openSUSE:Tumbleweed"),
+	"photon":              one(func(r OSRelease) string { return "Photon OS:" + r.VersionID }),
+	"rhel":                redHat,
+	"rocky":               major("Rocky Linux:"),
+	"sled":                suse,
+	"sles":                suse,
+	"sles_sap":            suse,
+	"ubuntu":              ubuntu,
+	"wolfi":               rolling("Wolfi"),
+}
+
+// Ecosystems gives the names under which records are about a distribution and
+// release, the main one first: OSV's names, or names formed like them where OSV
+// has none (Amazon Linux, Oracle Linux). None when the distribution is unknown.
+// https://ossf.github.io/osv-schema/#defined-ecosystems
+func Ecosystems(r OSRelease) []string {
+	if names := ecosystems[r.ID]; names != nil {
+		return names(r)
 	}
-	return ""
+	return nil
+}
+
+func rolling(name string) func(OSRelease) []string {
+	return func(OSRelease) []string { return []string{name} }
+}
+
+// one is for releases that have one ecosystem, named by the whole version.
+func one(name func(OSRelease) string) func(OSRelease) []string {
+	return func(r OSRelease) []string {
+		if ecosystem := name(r); r.VersionID != "" && ecosystem != "" {
+			return []string{ecosystem}
+		}
+		return nil
+	}
+}
+
+// major is for releases that are named by their first number.
+func major(prefix string) func(OSRelease) []string {
+	return func(r OSRelease) []string {
+		number, _, _ := strings.Cut(r.VersionID, ".")
+		if _, err := strconv.Atoi(number); err != nil {
+			return nil
+		}
+		return []string{prefix + number}
+	}
+}
+
+// redHatRepositories are those of a release; Red Hat's records name the one
+// that a fix is published in.
+var redHatRepositories = []string{"::baseos", "::appstream", "", "::crb", "::highavailability", "::resilientstorage",
+	"::supplementary", "::nfv", "::realtime", "::sap", "::sap_hana", "::server", "::client", "::workstation", "::computenode"}
+
+// redHat: CentOS, Linux and Stream, carries Red Hat's packages.
+func redHat(r OSRelease) []string {
+	number, _, _ := strings.Cut(r.VersionID, ".")
+	if _, err := strconv.Atoi(number); err != nil {
+		return nil
+	}
+	var names []string
+	for _, repository := range redHatRepositories {
+		names = append(names, "Red Hat:enterprise_linux:"+number+repository)
+	}
+	return names
+}
+
+// suseModules are the modules of SUSE Linux Enterprise 15 that base images and
+// containers install from.
+var suseModules = []string{"Basesystem", "Server Applications", "Development Tools", "Web and Scripting", "Containers",
+	"Python 3", "Legacy", "Public Cloud", "Certifications", "Desktop Applications", "Package Hub"}
+
+// suse: "15.5" is service pack 5 of version 15.
+func suse(r OSRelease) []string {
+	release, pack, _ := strings.Cut(r.VersionID, ".")
+	if _, err := strconv.Atoi(release); err != nil {
+		return nil
+	}
+	if pack != "" && pack != "0" {
+		release += " SP" + pack
+	}
+	names := []string{"SUSE:Linux Enterprise Server " + release}
+	if r.ID == "sled" {
+		names = append([]string{"SUSE:Linux Enterprise Desktop " + release}, names...)
+	}
+	if r.ID == "sles_sap" {
+		names = append([]string{"SUSE:Linux Enterprise Server for SAP Applications " + release}, names...)
+	}
+	for _, module := range suseModules {
+		names = append(names, "SUSE:Linux Enterprise Module for "+module+" "+release)
+	}
+	return names
+}
+
+// ubuntu: what is found after the end of standard support is in the records of
+// Ubuntu Pro alone (ESM).
+func ubuntu(r OSRelease) []string {
+	year, rest, _ := strings.Cut(r.VersionID, ".")
+	number, err := strconv.Atoi(year)
+	if err != nil || rest == "" {
+		return nil
+	}
+	minor, _, _ := strings.Cut(rest, ".")
+	release := year + "." + minor
+	if number%2 == 0 && minor == "04" {
+		release += ":LTS"
+		return []string{"Ubuntu:" + release, "Ubuntu:Pro:" + release}
+	}
+	return []string{"Ubuntu:" + release}
+}
+
+// openEuler: "22.03 (LTS-SP3)" is "22.03-LTS-SP3".
+func openEuler(r OSRelease) string {
+	_, pack, found := strings.Cut(r.PrettyName, "(")
+	if pack, closed := strings.CutSuffix(pack, ")"); found && closed {
+		return "openEuler:" + r.VersionID + "-" + pack
+	}
+	return "openEuler:" + r.VersionID
 }
 
 // alpineEcosystem: "3.20.3" is of branch v3.20; edge calls itself by the next
@@ -71,43 +179,4 @@ func alpineEcosystem(r OSRelease) string {
 		}
 	}
 	return "Alpine:v" + parts[0] + "." + parts[1]
-}
-
-// purl names a package for the rest of the world; "" for a system package of
-// an unknown distribution. https://github.com/package-url/purl-spec
-func purl(p Package, d Distro) string {
-	namespace, name := "", p.Name
-	qualifiers := map[string]string{}
-	kind, version := p.Type, p.Version
-	switch p.Type {
-	case TypeDeb, TypeApk:
-		if d.ID == "" {
-			return ""
-		}
-		namespace = d.ID
-		qualifiers["distro"] = d.ID
-		if d.VersionID != "" {
-			qualifiers["distro"] += "-" + d.VersionID
-		}
-		if p.Arch != "" {
-			qualifiers["arch"] = p.Arch
-		}
-	case TypeGo:
-		kind = packageurl.TypeGolang
-		if name == "stdlib" {
-			version = strings.TrimPrefix(version, "go")
-		}
-	case TypePython:
-		kind = packageurl.TypePyPi
-	}
-	if p.Type == TypeGo || p.Type == TypeNpm {
-		if i := strings.LastIndexByte(name, '/'); i >= 0 {
-			namespace, name = name[:i], name[i+1:]
-		}
-	}
-	u := packageurl.NewPackageURL(kind, namespace, name, version, packageurl.QualifiersFromMap(qualifiers), "")
-	if err := u.Normalize(); err != nil {
-		return "" // a name that no purl can hold; the package is listed all the same
-	}
-	return u.ToString()
 }

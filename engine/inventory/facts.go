@@ -92,3 +92,39 @@ type Malware struct {
 	Signature string `json:"signature"`
 	Layer     int    `json:"layer"` // set by Squash
 }
+
+// MarkedFile is a path of the finished image that policies care about: setuid,
+// setgid, capabilities, writable by all, or one of the files of accounts.
+type MarkedFile struct {
+	Path  string    `json:"path"`
+	Kind  EntryKind `json:"kind"`
+	Mode  uint32    `json:"mode"` // 0o7777
+	UID   uint32    `json:"uid"`
+	GID   uint32    `json:"gid"`
+	Caps  string    `json:"caps,omitempty"` // security.capability, hex
+	Layer int       `json:"layer"`
+}
+
+// Bits of a mode.
+const (
+	setuid        = 0o4000
+	setgid        = 0o2000
+	sticky        = 0o1000
+	worldWritable = 0o0002
+)
+
+// accountFiles are marked whatever their mode is.
+var accountFiles = map[string]bool{
+	"etc/passwd": true, "etc/shadow": true, "etc/group": true, "etc/gshadow": true, "etc/sudoers": true,
+}
+
+// marked reports whether an entry is a MarkedFile.
+func (e *Entry) marked() bool {
+	switch {
+	case e.Kind != File && e.Kind != Dir || e.Kind == File && e.Link != "":
+		return false
+	case e.Mode&(setuid|setgid) != 0, e.Caps != "", accountFiles[e.Path]:
+		return true
+	}
+	return e.Mode&worldWritable != 0 && (e.Kind == File || e.Mode&sticky == 0)
+}

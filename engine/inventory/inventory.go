@@ -7,6 +7,7 @@
 package inventory
 
 import (
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -17,7 +18,14 @@ import (
 // EngineVersion names the rules by which layers are read. It is part of the
 // key of every stored Report and rises when a cataloger or the squash learns
 // something new, so that old reports are renewed. Greater is newer.
-const EngineVersion = 1
+const EngineVersion = 2
+
+// Maker is who made a report or an inventory: the rules, and the configuration
+// that says what is gathered. What another maker made is made anew.
+type Maker struct {
+	Engine  int
+	Gathers string // a hash of what is gathered; see engine/layer
+}
 
 // Package types, with the names that Anchore policies and purls share.
 const (
@@ -46,6 +54,13 @@ const (
 	TypePub      = "pub"
 	TypeSwift    = "swift"
 )
+
+// systemTypes are those of package managers of distributions.
+var systemTypes = []string{TypeDeb, TypeApk, TypeRPM, TypeOpkg, TypePacman, TypePortage, TypeNix}
+
+// IsSystem reports whether packages of a type are installed by the
+// distribution's package manager.
+func IsSystem(typ string) bool { return slices.Contains(systemTypes, typ) }
 
 // What a Package's Evidence may be, beside "" for what is installed.
 const (
@@ -79,6 +94,8 @@ type Package struct {
 	// Module is the module stream of an rpm package, "nodejs:18"; "" for one
 	// that belongs to none.
 	Module string `json:"module,omitempty"`
+	// Vendor is who built an rpm package, as its header says.
+	Vendor string `json:"vendor,omitempty"`
 	// Evidence tells how the package is known; "" for what is installed.
 	Evidence string `json:"evidence,omitempty"`
 	// CPE names the product, for what no ecosystem has advisories about
@@ -136,11 +153,13 @@ type OSRelease struct {
 // Report is all that was learnt from one layer. It is immutable and does not
 // depend on the layers around it: the distribution is bound by Squash.
 type Report struct {
-	Engine int           `json:"engine"`
-	Digest digest.Digest `json:"digest"`  // of the bytes as they were stored (compressed)
-	DiffID digest.Digest `json:"diff_id"` // of the uncompressed tar; empty when the stream could not be read to its end
-	Size   int64         `json:"size"`    // bytes as stored
-	Tar    int64         `json:"tar"`     // bytes uncompressed
+	Engine int `json:"engine"`
+	// Gathers names the configuration by which the layer was read.
+	Gathers string        `json:"gathers"`
+	Digest  digest.Digest `json:"digest"`  // of the bytes as they were stored (compressed)
+	DiffID  digest.Digest `json:"diff_id"` // of the uncompressed tar; empty when the stream could not be read to its end
+	Size    int64         `json:"size"`    // bytes as stored
+	Tar     int64         `json:"tar"`     // bytes uncompressed
 	// Format is what the bytes are, found by content: "tar", "tar+gzip",
 	// "tar+zstd", "json" (a document, no layer), "empty" or "other".
 	Format   string    `json:"format"`
@@ -201,13 +220,16 @@ func (p Platform) String() string {
 // Image is the inventory of one image: one platform, all layers applied.
 type Image struct {
 	Engine   int           `json:"engine"`
+	Gathers  string        `json:"gathers"`
 	Manifest digest.Digest `json:"manifest"` // sha256 of the manifest's bytes
 	Config   digest.Digest `json:"config"`   // the image id
 	Platform Platform      `json:"platform"`
 	Distro   Distro        `json:"distro"`
 	Packages []Package     `json:"packages"`
-	Gaps     []Gap         `json:"gaps"`
-	Size     int64         `json:"size"` // sum of the layers as stored
+	// Locked is what lock files name and nothing shows to be installed.
+	Locked []Package `json:"locked,omitempty"`
+	Gaps   []Gap     `json:"gaps"`
+	Size   int64     `json:"size"` // sum of the layers as stored
 	// Runtime is what the configuration asks of a runtime; nil when that is not
 	// known, which policies tell from "nothing".
 	Runtime *image.Runtime  `json:"runtime,omitempty"`
@@ -218,6 +240,7 @@ type Image struct {
 
 	Secrets   []Secret           `json:"secrets,omitempty"`
 	Misconfig []Misconfiguration `json:"misconfigurations,omitempty"`
+	Marked    []MarkedFile       `json:"marked_files,omitempty"`
 	Licenses  []LicenseFile      `json:"licenses,omitempty"`
 	Accounts  []Account          `json:"accounts,omitempty"`
 	Groups    []Group            `json:"groups,omitempty"`

@@ -9,6 +9,7 @@ import (
 // SquashInput is one image: its configuration and its layers' reports.
 type SquashInput struct {
 	Manifest     digest.Digest
+	Maker        Maker
 	Config       image.Config
 	ConfigDigest digest.Digest
 	Layers       []SquashLayer // in manifest order, lowest first
@@ -27,8 +28,8 @@ type SquashLayer struct {
 // and lists what is left. It never fails: what it cannot know is a Gap. The
 // result is the same, to the order, for the same input.
 func Squash(in SquashInput) *Image {
-	s := &squasher{tree: newTree(), image: &Image{
-		Engine: EngineVersion, Manifest: in.Manifest, Config: in.ConfigDigest,
+	s := &squasher{tree: newTree(), live: map[*facts]bool{}, image: &Image{
+		Engine: in.Maker.Engine, Gathers: in.Maker.Gathers, Manifest: in.Manifest, Config: in.ConfigDigest,
 		Platform: Platform{OS: in.Config.OS, Architecture: in.Config.Architecture, Variant: in.Config.Variant},
 		Packages: []Package{}, Gaps: []Gap{}, Layers: []digest.Digest{},
 	}}
@@ -48,11 +49,14 @@ func Squash(in SquashInput) *Image {
 		}
 	}
 	s.collect(s.tree.root)
+	s.settleSecrets()
 	s.unreadDatabases()
+	s.logsApart()
 	s.databasePlaces()
 	s.image.Distro = s.distro()
 	s.missingDatabase()
 	s.ownership()
+	s.dropTwins()
 	s.finish()
 	return s.image
 }
@@ -62,10 +66,13 @@ type squasher struct {
 	tree  *tree
 	image *Image
 
+	secrets []placedSecret // of all layers
+
 	// Filled by collect, from the finished tree.
 	databases []placed
 	claims    []Owned
 	from      []*facts // where the package of the same index in image.Packages comes from
+	live      map[*facts]bool
 
 	hidden int // how many packages or databases vanished through a lower layer's link
 }
@@ -77,14 +84,23 @@ type placed struct {
 	layer int
 }
 
+// placedSecret is a secret and the path at which its layer wrote it.
+type placedSecret struct {
+	Secret
+	at *facts
+}
+
 // facts is what a report says about one path.
 type facts struct {
 	path     string // as the layer wrote it
+	layer    int
 	packages []Package
 	database string
 	owned    []Owned
 	release  *OSRelease
 	gaps     []Gap
+	marked   *Entry
+	told     *Report // what is only handed on: accounts, licences, contents, malware
 }
 
 // index orders a report by path. Stream gaps (no path) go to the image as they are.
@@ -92,7 +108,7 @@ func (s *squasher) index(r *Report) map[string]*facts {
 	byPath := map[string]*facts{}
 	at := func(path string) *facts {
 		if byPath[path] == nil {
-			byPath[path] = &facts{path: path}
+			byPath[path] = &facts{path: path, layer: s.tree.layer}
 		}
 		return byPath[path]
 	}
@@ -118,6 +134,16 @@ func (s *squasher) index(r *Report) map[string]*facts {
 		}
 		s.gap(g.Kind, g.Code, "", s.tree.layer, g.Detail)
 	}
+	for _, secret := range r.Secrets {
+		secret.Layer = s.tree.layer
+		s.secrets = append(s.secrets, placedSecret{secret, at(secret.Path)})
+	}
+	r.handOn(func(path string) *Report { return at(path).handed() })
+	for e := range r.Entries.All() {
+		if e.marked() {
+			at(e.Path).marked = &e
+		}
+	}
 	return byPath
 }
 
@@ -142,7 +168,7 @@ func (s *squasher) apply(r *Report) bool {
 		}
 		switch e.Kind {
 		case Dir:
-			s.dir(e.Path)
+			s.dir(e.Path, learnt[e.Path])
 		case File:
 			s.file(e.Path, learnt[e.Path])
 		case Symlink, Special:
@@ -181,16 +207,27 @@ func (s *squasher) opaque(path string) {
 	}
 }
 
-// dir lets a directory take the place of a link or file; directories that
-// matter are made when something below them does.
-func (s *squasher) dir(path string) {
-	dir, base, lower := s.tree.parent(path, false)
-	if dir == nil || path == "" {
+// dir lets a directory take the place of a link or file. Directories that matter
+// are made when something below them does, or when they are marked themselves.
+func (s *squasher) dir(path string, learnt *facts) {
+	if path == "" {
 		return
 	}
-	if old := dir.kids[base]; old != nil && old.kind != Dir {
+	dir, base, lower := s.tree.parent(path, learnt != nil)
+	if dir == nil {
+		return
+	}
+	old := dir.kids[base]
+	switch {
+	case old != nil && old.kind != Dir:
 		s.lose(old, path, lower)
 		s.tree.remove(dir, base)
+	case old != nil:
+		old.facts = learnt // the mode is the new one's
+		return
+	}
+	if learnt != nil {
+		s.tree.put(dir, base, &node{kind: Dir, layer: s.tree.layer, facts: learnt})
 	}
 }
 

@@ -106,7 +106,7 @@ func outcome(im *inventory.Image) (packages, gaps []string) {
 
 func TestSquash(t *testing.T) {
 	none := []string{}
-	apk := "lib/apk/db/installed"
+	apk, rpm := "lib/apk/db/installed", "var/lib/rpm/rpmdb.sqlite"
 	base := lay(npm("app/a/package.json", "a"), npm("app/b/package.json", "b"))
 	for _, test := range []struct {
 		name     string
@@ -143,9 +143,10 @@ func TestSquash(t *testing.T) {
 		{"database is a link to something unread", []*inventory.Report{lay(link("var/lib/dpkg/status", "/etc/passwd"))}, none, []string{"blind database-unreadable var/lib/dpkg/status"}},
 		{"database's directory is a link", []*inventory.Report{lay(link("lib/apk", "/x"), file("x/db/installed"))}, none, []string{"blind database-unreadable lib/apk"}},
 		{"database is a pipe", []*inventory.Report{lay(special(apk))}, none, []string{"blind database-unreadable " + apk}},
-		{"rpm", []*inventory.Report{lay(database("rpm", "var/lib/rpm/Packages"), database("rpm", "var/lib/rpm/rpmdb.sqlite"))}, none, []string{"blind rpm-database var/lib/rpm/Packages"}},
-		{"rpm deleted", []*inventory.Report{lay(database("rpm", "var/lib/rpm/Packages")), lay(whiteout("var/lib/rpm"))}, none, none},
-		{"jars", []*inventory.Report{lay(database("java-archive", "a.jar"), database("java-archive", "b.jar"))}, none, []string{"partial java-archive-unread a.jar"}},
+		{"Nix store", []*inventory.Report{lay(database("nix-store", "nix/var/nix/db/db.sqlite"))}, none, []string{"blind nix-store-unread nix/var/nix/db/db.sqlite"}},
+		{"Nix store deleted", []*inventory.Report{lay(database("nix-store", "nix/var/nix/db/db.sqlite")), lay(whiteout("nix"))}, none, none},
+		{"log of another layer than its database", []*inventory.Report{lay(database("rpm", rpm, "a")), lay(database("write-ahead-log", rpm+"-wal"))}, []string{"a"}, []string{"blind database-log-apart " + rpm}},
+		{"log of its database's layer", []*inventory.Report{lay(database("rpm", rpm, "a"), database("write-ahead-log", rpm+"-wal"))}, []string{"a"}, none},
 		{"no database", []*inventory.Report{lay(release("etc/os-release", "debian", "12"))}, none, []string{"partial database-missing "}},
 		{"gap", []*inventory.Report{lay(gap("partial", "a/package.json"))}, none, []string{"partial test a/package.json"}},
 		{"gap deleted", []*inventory.Report{lay(gap("partial", "a/package.json")), lay(whiteout("a"))}, none, none},
@@ -230,8 +231,16 @@ func TestDistro(t *testing.T) {
 		{"debian", "12", "Debian:12"}, {"debian", "12.7", "Debian:12"}, {"debian", "", ""}, {"debian", "sid", ""},
 		{"ubuntu", "22.04", "Ubuntu:22.04:LTS"}, {"ubuntu", "23.04", "Ubuntu:23.04"}, {"ubuntu", "23.10", "Ubuntu:23.10"}, {"ubuntu", "24.10", "Ubuntu:24.10"},
 		{"wolfi", "20230201", "Wolfi"}, {"chainguard", "1", "Chainguard"}, {"almalinux", "9.0", "AlmaLinux:9"}, {"rocky", "9.0", "Rocky Linux:9"}, {"madeup", "9", ""},
+		{"rhel", "9.4", "Red Hat:enterprise_linux:9::baseos"}, {"centos", "7", "Red Hat:enterprise_linux:7::baseos"}, {"amzn", "2023", "Amazon Linux:2023"},
+		{"ol", "8.9", "Oracle Linux:8"}, {"sles", "15.5", "SUSE:Linux Enterprise Server 15 SP5"}, {"sles", "15", "SUSE:Linux Enterprise Server 15"},
+		{"opensuse-leap", "15.5", "openSUSE:Leap 15.5"}, {"opensuse-tumbleweed", "20240101", "openSUSE:Tumbleweed"},
+		{"mariner", "2.0.20230107", "Azure Linux:2"}, {"azurelinux", "3.0", "Azure Linux:3"}, {"photon", "5.0", "Photon OS:5.0"}, {"photon", "", ""},
 	} {
-		if got := inventory.Ecosystem(inventory.OSRelease{ID: test.id, VersionID: test.version}); got != test.want {
+		got := ""
+		if all := inventory.Ecosystems(inventory.OSRelease{ID: test.id, VersionID: test.version}); len(all) > 0 {
+			got = all[0]
+		}
+		if got != test.want {
 			t.Errorf("%s %s: %q, want %q", test.id, test.version, got, test.want)
 		}
 	}

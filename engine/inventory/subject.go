@@ -17,7 +17,7 @@ const (
 type Subject struct {
 	Kind   Kind
 	Reason string // why it is unscannable, for a person
-	Engine int    // EngineVersion that decided
+	Maker         // that decided
 	// DiffIDsMatch is true when the layers are what the config says: only then
 	// may a policy trust the image id.
 	DiffIDsMatch bool

@@ -2,7 +2,7 @@
 // inventory.Report.
 //
 // It knows no registry, no image and no other layer: what a layer means among
-// others is for inventory.Squash. Start with Analyze.
+// others is for inventory.Squash. Start with Analyzer.
 package layer
 
 import (
@@ -22,14 +22,15 @@ import (
 //
 // For a compressed layer one goroutine inflates while the caller's walks the
 // tar; it has ended when Analyze returns.
-func Analyze(ctx context.Context, r io.Reader, limits Limits) (*inventory.Report, error) {
-	if err := limits.Validate(); err != nil {
-		return nil, err
-	}
+func (a *Analyzer) Analyze(ctx context.Context, r io.Reader) (*inventory.Report, error) {
 	began := time.Now()
 	src := newSource(r, ctx.Err)
 	in := bufio.NewReaderSize(src, blockSize)
-	rec := newRecorder(limits)
+	rec, err := newRecorder(a)
+	if err != nil {
+		return nil, err
+	}
+	defer rec.close()
 	head, err := in.Peek(sniffSize)
 	if err != nil && src.failure != nil {
 		return nil, fmt.Errorf("read layer: %w", src.failure)
@@ -41,7 +42,7 @@ func Analyze(ctx context.Context, r io.Reader, limits Limits) (*inventory.Report
 	case formatGzip, formatZstd:
 		diffID = readCompressed(in, src, rec)
 	case formatTar:
-		diffID = readPlain(in, rec)
+		diffID = readPlain(in, src, rec)
 	case formatJSON:
 		if ok, err := isDocument(in); !ok && err == nil {
 			report.Format = formatOther
@@ -66,8 +67,9 @@ func Analyze(ctx context.Context, r io.Reader, limits Limits) (*inventory.Report
 }
 
 // readPlain walks a tar that is stored as it is.
-func readPlain(in io.Reader, rec *recorder) (diffID string) {
+func readPlain(in io.Reader, src *source, rec *recorder) (diffID string) {
 	out := &unpacked{r: in, limits: rec.limits}
+	rec.waited = src.waited.Load
 	rec.walk(out)
 	rec.report.Tar = out.count
 	if errors.Is(out.failure, errTooLarge) {

@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -24,7 +26,7 @@ import (
 
 func analyze(t testing.TB, blob []byte) *inventory.Report {
 	t.Helper()
-	r, err := layer.Analyze(t.Context(), bytes.NewReader(blob), layer.DefaultLimits)
+	r, err := analyzer(t, layer.DefaultConfig()).Analyze(t.Context(), bytes.NewReader(blob))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +34,24 @@ func analyze(t testing.TB, blob []byte) *inventory.Report {
 		t.Errorf("stored bytes: %s of %d, want %s of %d", r.Digest, r.Size, want, len(blob))
 	}
 	return r
+}
+
+// analyzers are those of the tests, by their configuration: one takes a while to
+// prepare.
+var analyzers sync.Map
+
+func analyzer(t testing.TB, c layer.Config) *layer.Analyzer {
+	t.Helper()
+	key := fmt.Sprintf("%+v", c)
+	if known, ok := analyzers.Load(key); ok {
+		return known.(*layer.Analyzer)
+	}
+	a, err := layer.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	analyzers.Store(key, a)
+	return a
 }
 
 func codes(gaps []inventory.Gap) []string {
@@ -149,13 +169,13 @@ func TestReaderFails(t *testing.T) {
 	for name, l := range map[string]it.Layer{"plain": it.Plain(alpine...), "gzip": it.Gzip(alpine...), "zstd": it.Zstd(alpine...)} {
 		for _, at := range []int{0, 100, len(l.Blob)} {
 			r := io.MultiReader(bytes.NewReader(l.Blob[:at]), iotest.ErrReader(boom))
-			if report, err := layer.Analyze(t.Context(), r, layer.DefaultLimits); !errors.Is(err, boom) || report != nil {
+			if report, err := analyzer(t, layer.DefaultConfig()).Analyze(t.Context(), r); !errors.Is(err, boom) || report != nil {
 				t.Errorf("%s after %d bytes: report %v, error %v", name, at, report, err)
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := layer.Analyze(ctx, bytes.NewReader(l.Blob), layer.DefaultLimits); !errors.Is(err, context.Canceled) {
+		if _, err := analyzer(t, layer.DefaultConfig()).Analyze(ctx, bytes.NewReader(l.Blob)); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: ended context: %v", name, err)
 		}
 	}
@@ -173,7 +193,7 @@ func TestEntries(t *testing.T) {
 		gaps    []string
 	}{
 		{"kinds", []it.Content{it.Dir("d"), it.File("d/f", "x"), it.Symlink("d/l", "../x"), it.Fifo("p"), it.HardLink("h", "d/f")},
-			[]inventory.Entry{{Path: "d", Kind: 'd'}, {Path: "d/f", Kind: 'f'}, {Path: "d/l", Kind: 'l', Link: "../x"}, {Path: "p", Kind: 's'}, {Path: "h", Kind: 'f'}}, nil},
+			[]inventory.Entry{{Path: "d", Kind: 'd'}, {Path: "d/f", Kind: 'f'}, {Path: "d/l", Kind: 'l', Link: "../x"}, {Path: "p", Kind: 's'}, {Path: "h", Kind: 'f', Link: "d/f"}}, nil},
 		{"paths are cleaned", []it.Content{it.File("./a", ""), it.File("/b//c", ""), it.Dir("."), it.File("a/./../b", "")},
 			[]inventory.Entry{{Path: "a", Kind: 'f'}, {Path: "b/c", Kind: 'f'}, {Path: "b", Kind: 'f'}}, nil},
 		{"paths that climb", []it.Content{it.File("../../a", ""), it.File("..", "")}, []inventory.Entry{{Path: "a", Kind: 'f'}}, []string{"partial path-climbs"}},
@@ -187,13 +207,51 @@ func TestEntries(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := analyze(t, it.Plain(test.entries...).Blob)
-			if diff := cmp.Diff(test.want, slices.Collect(r.Entries.All())); diff != "" {
+			if diff := cmp.Diff(test.want, paths(r)); diff != "" {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(append([]string{}, test.gaps...), codes(r.Gaps)); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// paths are the entries of a report without their attributes.
+func paths(r *inventory.Report) []inventory.Entry {
+	all := []inventory.Entry{}
+	for e := range r.Entries.All() {
+		all = append(all, inventory.Entry{Path: e.Path, Kind: e.Kind, Link: e.Link})
+	}
+	return all
+}
+
+// TestAttributes: what a tar says of a file, and the digest of its content.
+func TestAttributes(t *testing.T) {
+	program := it.File("usr/bin/netd", "content")
+	program.Mode, program.Uid, program.Gid = 0o104755, 1000, 4_000_000_000
+	program.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x04"}
+	large := it.File("large", strings.Repeat("0123456789abcdef", 64<<10))
+	r := analyze(t, it.Gzip(program, it.Dir("tmp"), large, it.File("empty", "")).Blob)
+	want := []inventory.Entry{
+		{Path: "usr/bin/netd", Kind: inventory.File, Mode: 0o4755, UID: 1000, GID: 4_000_000_000, Size: 7, Sum: sha256.Sum256([]byte("content")), Caps: "010000020004"},
+		{Path: "tmp", Kind: inventory.Dir, Mode: 0o755},
+		{Path: "large", Kind: inventory.File, Mode: 0o644, Size: 1 << 20, Sum: sha256.Sum256([]byte(large.Body))},
+		{Path: "empty", Kind: inventory.File, Mode: 0o644, Sum: sha256.Sum256(nil)},
+	}
+	if diff := cmp.Diff(want, slices.Collect(r.Entries.All())); diff != "" {
+		t.Error(diff)
+	}
+	config := layer.DefaultConfig()
+	config.FileDigests = false
+	r, err := analyzer(t, config).Analyze(t.Context(), bytes.NewReader(it.Gzip(program).Blob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e := range r.Entries.All() {
+		if e.HasSum() {
+			t.Errorf("%s has a digest that was not asked for", e.Path)
+		}
 	}
 }
 
@@ -268,9 +326,9 @@ func TestLimits(t *testing.T) {
 		{"packages", two, func(l *layer.Limits) { l.Packages = 1 }, []string{"blind too-many-packages"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			limits := layer.DefaultLimits
-			test.set(&limits)
-			r, err := layer.Analyze(t.Context(), bytes.NewReader(test.layer.Blob), limits)
+			config := layer.DefaultConfig()
+			test.set(&config.Limits)
+			r, err := analyzer(t, config).Analyze(t.Context(), bytes.NewReader(test.layer.Blob))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -285,7 +343,7 @@ func TestLimits(t *testing.T) {
 			}
 		})
 	}
-	if _, err := layer.Analyze(t.Context(), strings.NewReader(""), layer.Limits{}); !errors.Is(err, layer.ErrLimits) {
+	if _, err := layer.New(layer.Config{Licenses: layer.LicensesOff}); !errors.Is(err, layer.ErrLimits) {
 		t.Errorf("zero limits: %v", err)
 	}
 }
@@ -317,10 +375,11 @@ func FuzzAnalyze(f *testing.F) {
 	f.Add(it.Plain(entries...).Blob)
 	f.Add(it.Gzip(entries...).Blob)
 	f.Add(it.Zstd(entries...).Blob)
-	limits := layer.DefaultLimits
-	limits.Uncompressed = 16 << 20
+	config := layer.DefaultConfig()
+	config.Limits.Uncompressed = 16 << 20
+	reader := analyzer(f, config)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		r, err := layer.Analyze(context.Background(), bytes.NewReader(raw), limits)
+		r, err := reader.Analyze(context.Background(), bytes.NewReader(raw))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -329,32 +388,4 @@ func FuzzAnalyze(f *testing.F) {
 		}
 		inventory.Squash(inventory.SquashInput{Layers: []inventory.SquashLayer{{Digest: r.Digest, Report: r}, {Report: r}, {}, {Report: r}}})
 	})
-}
-
-// BenchmarkAnalyze: MB of tar in a second.
-func BenchmarkAnalyze(b *testing.B) {
-	var entries []it.Content
-	text := strings.Repeat("All work and no play makes Jack a dull boy. ", 3)
-	for i := range 4000 {
-		var body strings.Builder
-		for body.Len() < 16<<10 {
-			body.WriteString(digest.FromString(text + string(rune(i+body.Len()))).Encoded())
-			body.WriteString(text)
-		}
-		entries = append(entries, it.File("usr/share/"+digest.FromString(body.String()).Encoded()[:12], body.String()))
-	}
-	for _, bench := range []struct {
-		name  string
-		layer it.Layer
-	}{{"gzip", it.Gzip(entries...)}, {"zstd", it.Zstd(entries...)}, {"plain", it.Plain(entries...)}} {
-		b.Run(bench.name, func(b *testing.B) {
-			for b.Loop() {
-				r, err := layer.Analyze(b.Context(), bytes.NewReader(bench.layer.Blob), layer.DefaultLimits)
-				if err != nil {
-					b.Fatal(err)
-				}
-				b.SetBytes(r.Tar)
-			}
-		})
-	}
 }

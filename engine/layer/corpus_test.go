@@ -64,9 +64,9 @@ func (s store) analyze(d digest.Digest) *inventory.Report {
 	if raw == nil {
 		return nil
 	}
-	limits := layer.DefaultLimits
-	limits.FreeBytes = 64 << 20 // the bomb is found sooner; no lawful layer here unpacks to 200 times its size
-	report, err := layer.Analyze(s.t.Context(), bytes.NewReader(raw), limits)
+	config := layer.DefaultConfig()
+	config.Limits.FreeBytes = 64 << 20 // the bomb is found sooner; no lawful layer here unpacks to 200 times its size
+	report, err := analyzer(s.t, config).Analyze(s.t.Context(), bytes.NewReader(raw))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -101,6 +101,7 @@ type truth struct {
 	Npm      []truthPackage `json:"packages_npm"`
 	Python   []truthPackage
 	Modules  []truthPackage
+	Java     []truthPackage `json:"components"`
 }
 
 // names gives "type name version", sorted, of what the truth file lists.
@@ -116,11 +117,20 @@ func (tr truth) names(kind string) []string {
 	add("npm", tr.Npm)
 	add("python", tr.Python)
 	add("go", tr.Modules)
+	add("java", tr.Java)
 	if tr.Go != "" {
 		all = append(all, "go stdlib "+tr.Go)
 	}
 	slices.Sort(all)
 	return all
+}
+
+// beyondTruth lists what is found beyond the truth files, and why that is right.
+// cmd/pratique's tests of findings have a list of their own.
+var beyondTruth = map[string]string{
+	"node-app: npm shop-api 1.4.2":       "the app's own package.json",
+	"java-app: java test 9.0.65":         "named by its jar's manifest and file name alone",
+	"java-app: java-archive-partly-read": "a jar that holds archives nested 100 deep",
 }
 
 func TestRealImages(t *testing.T) {
@@ -135,6 +145,12 @@ func TestRealImages(t *testing.T) {
 		{"python-site", "python", ""},
 		{"debian12-large-db", "deb", "Debian:12"},
 		{"debian12-distroless", "deb", "Debian:12"},
+		{"almalinux-8.8-micro", "rpm", "AlmaLinux:8"},
+		{"almalinux-9.0-micro", "rpm", "AlmaLinux:9"},
+		{"rpm-bdb-libuuid", "rpm", "AlmaLinux:8"},
+		{"rpm-ndb-sle15", "rpm", "SUSE:Linux Enterprise Server 15 SP3"},
+		{"rpm-sqlite-mariner", "rpm", "Azure Linux:2"},
+		{"java-app", "java", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var file struct{ Platforms map[string]truth }
@@ -143,8 +159,9 @@ func TestRealImages(t *testing.T) {
 				got := store{t, filepath.Join(dir, test.name)}.squash(want.Manifest)
 				var names []string
 				for _, p := range got.Packages {
-					if p.Name != want.Main && p.Location != "app/package.json" {
-						names = append(names, p.Type+" "+p.Name+" "+p.Version)
+					name := p.Type + " " + p.Name + " " + p.Version
+					if beyondTruth[test.name+": "+name] == "" {
+						names = append(names, name)
 					}
 				}
 				slices.Sort(names)
@@ -154,8 +171,10 @@ func TestRealImages(t *testing.T) {
 				if got.Distro.Ecosystem != test.ecosystem || got.Platform.Architecture != arch {
 					t.Errorf("%s: %+v %+v", arch, got.Distro, got.Platform)
 				}
-				if len(got.Gaps) > 0 {
-					t.Errorf("%s: gaps %+v", arch, got.Gaps)
+				for _, g := range got.Gaps {
+					if beyondTruth[test.name+": "+g.Code] == "" {
+						t.Errorf("%s: gap %+v", arch, g)
+					}
 				}
 			}
 		})
@@ -193,22 +212,6 @@ func TestDebianSourcesAndOwners(t *testing.T) {
 		if owned[p.Path] != p.Owned {
 			t.Errorf("%s: owned %v, want %v", p.Path, owned[p.Path], p.Owned)
 		}
-	}
-}
-
-func TestUnreadDatabasesAreBlind(t *testing.T) {
-	dir := sharedtest.Dir(t, "corpus")
-	for _, name := range []string{"almalinux-8.8-micro", "almalinux-9.0-micro", "rpm-bdb-libuuid", "rpm-ndb-sle15", "rpm-sqlite-mariner"} {
-		t.Run(name, func(t *testing.T) {
-			var file struct{ Platforms map[string]truth }
-			load(t, filepath.Join(dir, name+".truth.json"), &file)
-			for _, want := range file.Platforms {
-				got := store{t, filepath.Join(dir, name)}.squash(want.Manifest)
-				if blind := got.Blind(); len(blind) != 1 || blind[0].Code != "rpm-database" {
-					t.Errorf("gaps %+v", got.Gaps)
-				}
-			}
-		})
 	}
 }
 
@@ -250,10 +253,10 @@ func TestHostileImages(t *testing.T) {
 				if f.Version == "" {
 					found = names[f.Package+" 3.0.20-1~deb12u2"]
 				}
-				if !found && !blind && !strings.HasPrefix(name, "jar-") {
+				if !found && !blind {
 					t.Errorf("%s %s is not reported", f.Package, f.Version)
 				}
-				if !found && want.Expect == "scan" && !strings.HasPrefix(name, "jar-") {
+				if !found && want.Expect == "scan" {
 					t.Errorf("%s %s is not in the inventory", f.Package, f.Version)
 				}
 			}
@@ -264,7 +267,7 @@ func TestHostileImages(t *testing.T) {
 			if want.Expect == "scan" && blind {
 				t.Errorf("blind: %+v", got.Blind())
 			}
-			if strings.Contains(name, "jar") && len(got.Gaps) == 0 {
+			if name == "zip-bomb-jar" && len(got.Gaps) == 0 {
 				t.Error("no gap for the jar")
 			}
 		})

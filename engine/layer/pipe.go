@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"sync/atomic"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -17,6 +19,7 @@ const (
 // readCompressed inflates and walks, on two goroutines.
 func readCompressed(in io.Reader, src *source, rec *recorder) (diffID string) {
 	p := startPipe(func() (io.Reader, func(), error) { return decompress(in, rec.report.Format, rec.limits) })
+	rec.waited = p.waited.Load
 	out := &unpacked{r: p, limits: rec.limits, hash: sha256.New(), stored: src.count.Load}
 	head := make([]byte, sniffSize)
 	n, _ := io.ReadFull(out, head)
@@ -58,6 +61,7 @@ type pipe struct {
 	stopped chan struct{}
 	current block
 	at      int
+	waited  atomic.Int64 // nanoseconds that the reader has waited
 }
 
 type block struct {
@@ -121,7 +125,7 @@ func (p *pipe) Read(b []byte) (int, error) {
 		if p.current.bytes != nil {
 			p.free <- p.current.bytes[:blockSize]
 		}
-		next, ok := <-p.full
+		next, ok := p.next()
 		if !ok {
 			next = block{err: io.ErrClosedPipe}
 		}
@@ -130,6 +134,19 @@ func (p *pipe) Read(b []byte) (int, error) {
 	n := copy(b, p.current.bytes[p.at:])
 	p.at += n
 	return n, nil
+}
+
+// next waits for the next block, and counts the time.
+func (p *pipe) next() (block, bool) {
+	select {
+	case b, ok := <-p.full:
+		return b, ok
+	default:
+	}
+	began := time.Now()
+	b, ok := <-p.full
+	p.waited.Add(int64(time.Since(began)))
+	return b, ok
 }
 
 // close ends the goroutine and waits for it.

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -19,7 +20,8 @@ type source struct {
 	alive   func() error // the context's Err
 	hash    hash.Hash
 	count   atomic.Int64
-	failure error // of r or the context, never io.EOF
+	waited  atomic.Int64 // nanoseconds spent in reading r
+	failure error        // of r or the context, never io.EOF
 }
 
 func newSource(r io.Reader, alive func() error) *source {
@@ -33,7 +35,9 @@ func (s *source) Read(p []byte) (int, error) {
 	if s.failure != nil {
 		return 0, s.failure
 	}
+	began := time.Now()
 	n, err := s.r.Read(p)
+	s.waited.Add(int64(time.Since(began)))
 	s.hash.Write(p[:n])
 	s.count.Add(int64(n))
 	if err != nil && err != io.EOF {

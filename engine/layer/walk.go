@@ -2,10 +2,11 @@ package layer
 
 import (
 	"archive/tar"
-	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"strings"
 
@@ -95,30 +96,52 @@ func (rec *recorder) entry(h *tar.Header, body io.Reader) error {
 	if base := path.Base(name); strings.HasPrefix(base, whiteout) {
 		return rec.whiteout(name, base)
 	}
-	delete(rec.learnt, name) // the last entry of a name wins
+	rec.forget(name) // the last entry of a name wins
+	e := inventory.Entry{Path: name, Mode: uint32(h.Mode) & 0o7777, UID: id(h.Uid), GID: id(h.Gid)}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
-		if err := rec.add(inventory.Entry{Path: name, Kind: inventory.File}); err != nil {
-			return err
-		}
-		if !rec.affords(h) {
-			rec.gap(inventory.Blind, "sparse-too-large", name, "the layer's sparse files claim more bytes than this version reads")
-			return nil
-		}
-		rec.read(name, h.Size, body)
-		return nil
+		return rec.regular(e, h, body)
 	case tar.TypeDir:
-		return rec.add(inventory.Entry{Path: name, Kind: inventory.Dir})
+		e.Kind = inventory.Dir
 	case tar.TypeSymlink:
-		return rec.add(inventory.Entry{Path: name, Kind: inventory.Symlink, Link: inventory.Printable(h.Linkname)})
+		e.Kind, e.Link = inventory.Symlink, inventory.Printable(h.Linkname)
 	case tar.TypeLink:
-		return rec.hardLink(name, h.Linkname)
+		e.Kind = inventory.File
+		e.Link, _ = inventory.CleanPath(h.Linkname)
+		return rec.hardLink(e, h.Linkname)
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-		return rec.add(inventory.Entry{Path: name, Kind: inventory.Special})
+		e.Kind = inventory.Special
+	default:
+		e.Kind = inventory.Special
+		rec.gap(inventory.Partial, "entry-type-unknown", name, fmt.Sprintf("an entry of type %q, which no runtime unpacks", h.Typeflag))
 	}
-	rec.gap(inventory.Partial, "entry-type-unknown", name, fmt.Sprintf("an entry of type %q, which no runtime unpacks", h.Typeflag))
-	return rec.add(inventory.Entry{Path: name, Kind: inventory.Special})
+	return rec.add(e)
 }
+
+// regular records a file when its content has gone by.
+func (rec *recorder) regular(e inventory.Entry, h *tar.Header, body io.Reader) error {
+	e.Kind, e.Size = inventory.File, h.Size
+	if caps := h.PAXRecords["SCHILY.xattr.security.capability"]; len(caps) <= maxCaps {
+		e.Caps = hex.EncodeToString([]byte(caps))
+	}
+	if err := rec.room(&e); err != nil {
+		return err
+	}
+	if rec.affords(h) {
+		rec.read(&e, h.Size, body)
+	} else {
+		rec.gap(inventory.Blind, "sparse-too-large", e.Path, "the layer's sparse files claim more bytes than this version reads")
+	}
+	rec.report.Entries.Append(e)
+	return nil
+}
+
+// maxCaps is the length of the longest form of the capability attribute, in
+// bytes: vfs_ns_cap_data of linux/capability.h.
+const maxCaps = 24
+
+// id brings an owner into the bounds that the kernel has for it.
+func id(n int) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }
 
 // affords reports whether a file may be read. A sparse one can claim any size
 // at no cost of stored bytes, so those have a budget of their own.
@@ -150,54 +173,26 @@ func (rec *recorder) whiteout(name, base string) error {
 }
 
 // hardLink gives a name of its own to what was learnt from a file of this layer.
-func (rec *recorder) hardLink(name, linkname string) error {
-	if err := rec.add(inventory.Entry{Path: name, Kind: inventory.File}); err != nil {
+func (rec *recorder) hardLink(e inventory.Entry, linkname string) error {
+	if err := rec.add(e); err != nil {
 		return err
 	}
-	target, _ := inventory.CleanPath(linkname)
-	wants := cataloger.ForPath(name)
-	known, ok := rec.learnt[target]
+	wants := cataloger.ForPath(e.Path)
+	known, ok := rec.learnt[e.Link]
+	waits, pending := rec.waiting[e.Link]
 	switch {
 	case wants != nil && wants.ByPath:
-		rec.read(name, 0, nil)
+		result := rec.result(e.Path)
+		wants.Read(nil, result)
+		rec.learn(e.Path, wants, result)
 	case ok && (wants == nil && known.by.Wants == nil || wants == known.by):
-		rec.learn(name, known.by, known.result.At(name))
+		rec.learn(e.Path, known.by, known.result.At(e.Path))
+	case pending && wants == waits.by:
+		rec.links = append(rec.links, hardLink{e.Path, e.Link})
 	case wants != nil:
-		kind := inventory.Partial
-		if wants.Database {
-			kind = inventory.Blind
-		}
-		rec.gap(kind, "hardlink-unread", name, "a hard link to a file that was not read in this layer: "+shorten(linkname))
+		rec.fileGap(wants, "hardlink-unread", e.Path, "a hard link to a file that was not read in this layer: "+shorten(linkname))
 	}
 	return nil
-}
-
-// read offers a file to the catalogers.
-func (rec *recorder) read(name string, size int64, body io.Reader) {
-	c := cataloger.ForPath(name)
-	if c == nil {
-		if size < cataloger.HeadSize {
-			return
-		}
-		n, _ := io.ReadFull(body, rec.head[:])
-		if c = cataloger.ForContent(rec.head[:n]); c == nil {
-			return
-		}
-		body = io.MultiReader(bytes.NewReader(bytes.Clone(rec.head[:n])), body)
-	}
-	result := rec.result(name)
-	if c.MaxSize > 0 {
-		body = io.LimitReader(body, c.MaxSize)
-	}
-	c.Read(body, result)
-	if c.MaxSize > 0 && size > c.MaxSize {
-		kind := inventory.Partial
-		if c.Database {
-			kind = inventory.Blind
-		}
-		rec.gap(kind, "file-too-large", name, fmt.Sprintf("only the first %d bytes were read", c.MaxSize))
-	}
-	rec.learn(name, c, result)
 }
 
 // shorten makes a name fit for a gap's detail.

@@ -13,7 +13,7 @@ import (
 // the interval the target is in (the latest of them, when it is in several);
 // empty when there is none. An error means that a version could not be compared
 // and nothing else said "affected".
-func (m *matcher) affected(a *advisory.Advisory, t *target) (fixed string, affected bool, err error) {
+func (m *matcher) affected(a *advisory.Advisory, t *lookup) (fixed string, affected bool, err error) {
 	var unclear error
 	for _, r := range a.Ranges {
 		end, in, err := m.inRange(r, t)
@@ -40,7 +40,7 @@ func (m *matcher) affected(a *advisory.Advisory, t *target) (fixed string, affec
 
 // inRange finds the event that decides about the target: the greatest that is
 // not above its version. end is the fix that closes the interval.
-func (m *matcher) inRange(r advisory.Range, t *target) (end string, in bool, err error) {
+func (m *matcher) inRange(r advisory.Range, t *lookup) (end string, in bool, err error) {
 	below, err := m.belowLimit(r, t)
 	if err != nil || !below {
 		return "", false, err
@@ -106,7 +106,7 @@ func (b *boundary) beginning() bool { return b.kind == introduced && b.version =
 
 // passed reports whether the target's version is at or above a boundary;
 // the last affected version itself lies below its own boundary.
-func (m *matcher) passed(b *boundary, t *target) (bool, error) {
+func (m *matcher) passed(b *boundary, t *lookup) (bool, error) {
 	c, err := m.compare(t.ecosystem, t.version, cmpVersion(b, t))
 	switch {
 	case err != nil:
@@ -121,7 +121,7 @@ func (m *matcher) passed(b *boundary, t *target) (bool, error) {
 
 // cmpVersion gives what a target is compared with: itself at the beginning of
 // all versions, which tells a version that cannot be read from one that can.
-func cmpVersion(b *boundary, t *target) string {
+func cmpVersion(b *boundary, t *lookup) string {
 	if b.beginning() {
 		return t.version
 	}
@@ -165,7 +165,7 @@ func (m *matcher) smaller(ecosystem string, a, b *boundary) (*boundary, error) {
 
 // belowLimit reports whether a range speaks of the target's version: without
 // limits it speaks of all, else of those below any of its limits.
-func (m *matcher) belowLimit(r advisory.Range, t *target) (bool, error) {
+func (m *matcher) belowLimit(r advisory.Range, t *lookup) (bool, error) {
 	limited := false
 	for _, e := range r.Events {
 		if e.Limit == "" {
@@ -189,7 +189,7 @@ func (m *matcher) belowLimit(r advisory.Range, t *target) (bool, error) {
 // listed reports whether the versions name the target's. Python alone has many
 // spellings of one version (https://peps.python.org/pep-0440/#normalization);
 // there, one that cannot be compared is another version than the target's.
-func (m *matcher) listed(versions []string, t *target) bool {
+func (m *matcher) listed(versions []string, t *lookup) bool {
 	if slices.Contains(versions, t.version) {
 		return true
 	}
@@ -200,7 +200,7 @@ func (m *matcher) listed(versions []string, t *target) bool {
 }
 
 // nextFix is the smallest fix above the target in any range; empty if none.
-func (m *matcher) nextFix(a *advisory.Advisory, t *target) string {
+func (m *matcher) nextFix(a *advisory.Advisory, t *lookup) string {
 	fix := ""
 	for _, r := range a.Ranges {
 		for _, e := range r.Events {

@@ -31,6 +31,10 @@ func (x *osvIndex) Lookup(ecosystem, pkg string) ([]advisory.Advisory, error) {
 
 func (x *osvIndex) Score(string) (advisory.Score, bool, error) { return advisory.Score{}, false, nil }
 
+func (x *osvIndex) CVE(string) (advisory.CVEFacts, bool, error) {
+	return advisory.CVEFacts{}, false, nil
+}
+
 func (x *osvIndex) Covers(ecosystem string) (advisory.Coverage, bool) {
 	n, ok := x.covered[ecosystem]
 	return advisory.Coverage{Ecosystem: ecosystem, Records: n}, ok
@@ -39,7 +43,7 @@ func (x *osvIndex) Covers(ecosystem string) (advisory.Coverage, bool) {
 func readOSV(t *testing.T, dir string) *osvIndex {
 	t.Helper()
 	x := &osvIndex{records: map[advisory.Key][]advisory.Advisory{}, covered: map[string]int{}}
-	for _, ecosystem := range []string{"Debian", "Alpine", "Go", "npm", "PyPI"} {
+	for _, ecosystem := range []string{"AlmaLinux", "Debian", "Alpine", "Go", "Maven", "npm", "PyPI"} {
 		z, err := zip.OpenReader(filepath.Join(dir, ecosystem, "all.zip"))
 		if err != nil {
 			t.Fatal(err)

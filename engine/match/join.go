@@ -13,6 +13,7 @@ import (
 // names that it gives to the finding it becomes part of.
 type hit struct {
 	advisory *advisory.Advisory
+	as       *lookup
 	fixed    string
 	names    []string
 }
@@ -174,14 +175,18 @@ func (m *matcher) finding(t *target, group []hit) finding.Finding {
 		ID: first.ID, Package: t.pkg.Name, Version: t.pkg.Version, Type: t.pkg.Type, PURL: t.pkg.PURL,
 		Feed: first.Ecosystem, Locations: t.locations, Layer: t.pkg.Layer,
 	}
-	if t.name != t.pkg.Name {
-		f.MatchedAs = t.name
+	if as := group[0].as; as.name != t.pkg.Name {
+		f.MatchedAs = as.name
 	}
+	m.origin(&f, t.pkg.Layer)
 	for _, h := range group {
 		a := h.advisory
 		f.Aliases = append(f.Aliases, h.names...)
-		f.Fixed = m.laterOr(t.ecosystem, f.Fixed, h.fixed)
+		f.Fixed = m.laterOr(h.as.ecosystem, f.Fixed, h.fixed)
 		f.WillNotFix = f.WillNotFix || a.WillNotFix
+		f.VendorStatus = cmp.Or(f.VendorStatus, a.Status)
+		f.Class = cmp.Or(f.Class, a.Kind)
+		f.Related = append(f.Related, a.Related...)
 		f.URL = cmp.Or(f.URL, a.URL)
 		f.Summary = cmp.Or(f.Summary, a.Summary)
 		if f.Published.IsZero() {
@@ -196,8 +201,41 @@ func (m *matcher) finding(t *target, group []hit) finding.Finding {
 	f.WillNotFix = f.WillNotFix && f.Fixed == ""
 	slices.Sort(f.Aliases)
 	f.Aliases = slices.DeleteFunc(slices.Compact(f.Aliases), func(name string) bool { return name == f.ID })
+	slices.Sort(f.Related)
+	f.Related = slices.Compact(f.Related)
 	m.rate(&f, group)
+	m.exploited(&f)
 	return f
+}
+
+// origin tells where the package came from.
+func (m *matcher) origin(f *finding.Finding, layer int) {
+	if layer >= 0 && layer < len(m.im.Layers) {
+		f.LayerDigest = m.im.Layers[layer].String()
+	}
+	if layer >= 0 && layer < len(m.im.Instructions) {
+		f.Instruction = m.im.Instructions[layer]
+	}
+}
+
+// exploited adds what is known of attacks: of an erratum, those on any of the
+// vulnerabilities that it fixes.
+func (m *matcher) exploited(f *finding.Finding) {
+	for _, name := range slices.Concat([]string{f.ID}, f.Aliases, f.Related) {
+		if !isCVE(name) {
+			continue
+		}
+		facts, ok, err := m.ix.CVE(name)
+		if err != nil || !ok {
+			continue
+		}
+		if facts.KEV != nil && f.KEV == nil {
+			f.KEV = &finding.KEV{CVE: name, Added: facts.KEV.Added, Due: facts.KEV.Due, Ransomware: facts.KEV.Ransomware}
+		}
+		if facts.EPSS > f.EPSS {
+			f.EPSS, f.EPSSPercentile = facts.EPSS, facts.Percentile
+		}
+	}
 }
 
 // laterOr gives the later of two fixes; where they cannot be compared the one

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/finding"
@@ -27,6 +28,9 @@ type Index interface {
 	Lookup(ecosystem, pkg string) ([]advisory.Advisory, error)
 	// Score gives NVD's judgement of a CVE; false when there is none.
 	Score(cve string) (advisory.Score, bool, error)
+	// CVE gives what is known of a CVE beyond the advisories: exploitation and
+	// its probability; false when nothing is.
+	CVE(cve string) (advisory.CVEFacts, bool, error)
 	// Covers says how much the data have for an ecosystem with its release
 	// suffix; false when they have nothing.
 	Covers(ecosystem string) (advisory.Coverage, bool)
@@ -37,7 +41,7 @@ type Key = advisory.Key
 
 // Result is what the data say of one image.
 type Result struct {
-	Findings []finding.Finding // by severity, greatest first, then package, then CVE
+	Findings []finding.Finding // vulnerabilities before other errata, by severity, greatest first, then package, then CVE
 	Gaps     []inventory.Gap   // what could not be compared or has no data
 	// Keys is everything that was looked up, sorted, without repetition: a change
 	// of the advisories of one of them can change the findings.
@@ -50,13 +54,36 @@ type Result struct {
 	Distro advisory.Coverage
 }
 
+// Vulnerabilities are the findings without errata that mend none.
+func (r *Result) Vulnerabilities() []finding.Finding {
+	n := slices.IndexFunc(r.Findings, func(f finding.Finding) bool { return !f.IsVulnerability() })
+	if n < 0 {
+		n = len(r.Findings)
+	}
+	return r.Findings[:n]
+}
+
 // Codes of the gaps that matching makes.
 const (
 	GapNoDistroData    = "no-data-for-distribution"
 	GapNoEcosystemData = "no-data-for-ecosystem"
 	GapIncomparable    = "version-incomparable"
 	GapUnreadable      = "data-unreadable"
+	GapEndOfLife       = "distribution-end-of-life"
 )
+
+// Unsupported gives a gap when the vendor has ended the support of the image's
+// distribution: newer vulnerabilities are in no data.
+func Unsupported(d inventory.Distro, now time.Time) []inventory.Gap {
+	end, known := d.EndOfLife()
+	if !known || now.Before(end) {
+		return nil
+	}
+	return []inventory.Gap{{
+		Kind: inventory.Partial, Code: GapEndOfLife, Layer: -1,
+		Detail: fmt.Sprintf("the vendor's support of %s ended on %s: vulnerabilities that were found later are in no data", distroName(d), end.Format(time.DateOnly)),
+	}}
+}
 
 // Match judges an inventory by the advisories of an index. It changes neither.
 func Match(im *inventory.Image, ix Index) Result {
@@ -84,66 +111,110 @@ type matcher struct {
 
 // coverage finds out what the data have for the image's distribution.
 func (m *matcher) coverage() {
-	if eco := m.im.Distro.Ecosystem; eco != "" {
-		m.res.Distro, m.distroCovered = m.ix.Covers(eco)
+	d := m.im.Distro
+	for _, ecosystem := range append([]string{d.Ecosystem}, d.Also...) {
+		if ecosystem == "" || m.distroCovered {
+			continue
+		}
+		m.res.Distro, m.distroCovered = m.ix.Covers(ecosystem)
 	}
 	m.res.Covered = m.distroCovered || !slices.ContainsFunc(m.im.Packages, func(p inventory.Package) bool {
-		return IsSystem(p.Type)
+		return inventory.IsSystem(p.Type)
 	})
 }
 
 // match looks one target up and adds its findings and gaps.
 func (m *matcher) match(t *target) {
-	if !m.served(t) {
-		return
-	}
-	m.res.Keys = append(m.res.Keys, Key{Ecosystem: t.ecosystem, Package: advisory.NormalizeName(t.ecosystem, t.name)})
-	advisories, err := m.ix.Lookup(t.ecosystem, t.name)
-	if err != nil {
-		m.gap(inventory.Blind, GapUnreadable, t, fmt.Sprintf("the advisories of %s package %q could not be read", t.ecosystem, t.name))
-		return
-	}
+	m.count(t)
 	var hits []hit
 	var unclear []string
-	for i := range advisories {
-		fixed, affected, err := m.affected(&advisories[i], t)
-		switch {
-		case err != nil:
-			unclear = append(unclear, advisories[i].ID)
-		case affected:
-			hits = append(hits, hit{&advisories[i], fixed, names(&advisories[i])})
+	denied := map[string]bool{} // what the vendor says does not affect the package
+	for i := range t.lookups {
+		l := &t.lookups[i]
+		m.res.Keys = append(m.res.Keys, Key{Ecosystem: l.ecosystem, Package: advisory.NormalizeName(l.ecosystem, l.name)})
+		advisories, err := m.ix.Lookup(l.ecosystem, l.name)
+		if err != nil {
+			m.gap(inventory.Blind, GapUnreadable, t, fmt.Sprintf("the advisories of %s package %q could not be read", l.ecosystem, l.name))
+			return
+		}
+		for i := range advisories {
+			a := &advisories[i]
+			if otherModule(a, t) {
+				continue
+			}
+			fixed, affected, err := m.affected(a, l)
+			switch {
+			case err != nil:
+				unclear = append(unclear, a.ID)
+			case affected && a.Status == advisory.StatusNotAffected:
+				deny(denied, names(a))
+			case affected:
+				hits = append(hits, hit{a, l, fixed, names(a)})
+			}
 		}
 	}
 	if len(unclear) > 0 {
 		slices.Sort(unclear)
 		m.gap(inventory.Partial, GapIncomparable, t, fmt.Sprintf("version %q of %s package %q cannot be compared with %s",
-			t.version, t.ecosystem, t.name, abridge(unclear)))
+			t.lookups[0].version, t.lookups[0].ecosystem, t.lookups[0].name, abridge(slices.Compact(unclear))))
 	}
-	for _, group := range join(hits) {
+	for _, group := range join(admitted(hits, denied)) {
 		m.res.Findings = append(m.res.Findings, m.finding(t, group))
 	}
 }
 
-// served reports whether there is anything to look a target up in, and counts
-// what has no data. An ecosystem without data is still looked up, so that its
-// key is known when data come.
-func (m *matcher) served(t *target) bool {
-	if !t.system {
-		if t.ecosystem == "" {
-			m.uncovered[t.pkg.Type]++
-			return false
-		}
-		if _, ok := m.ix.Covers(t.ecosystem); !ok {
-			m.uncovered[t.ecosystem]++
-		}
-		return true
+// otherModule reports whether an advisory is about another module stream than
+// the package is of. A package that is of some stream, and does not say of
+// which, is taken to be of any.
+func otherModule(a *advisory.Advisory, t *target) bool {
+	if a.Module == "" || a.Module == t.pkg.Module {
+		return false
 	}
-	distro, _, _ := strings.Cut(t.ecosystem, ":")
-	ours := slices.Contains(distroOf[t.pkg.Type], distro)
-	if !ours || !m.distroCovered {
-		m.unserved++
+	return t.pkg.Module != "" || !strings.Contains(t.pkg.Version, ".module")
+}
+
+// deny notes the CVEs among names; of a record without any, all its names.
+func deny(denied map[string]bool, names []string) {
+	hasCVE := slices.ContainsFunc(names, isCVE)
+	for _, name := range names {
+		if !hasCVE || isCVE(name) {
+			denied[name] = true
+		}
 	}
-	return ours
+}
+
+// admitted drops the hits of which every CVE is denied by the vendor.
+func admitted(hits []hit, denied map[string]bool) []hit {
+	if len(denied) == 0 {
+		return hits
+	}
+	return slices.DeleteFunc(hits, func(h hit) bool {
+		some := false
+		for _, name := range h.names {
+			if isCVE(name) && !denied[name] {
+				return false
+			}
+			some = some || denied[name]
+		}
+		return some
+	})
+}
+
+// count counts a target that no data speak of. An ecosystem without data is
+// still looked up, so that its key is known when data come.
+func (m *matcher) count(t *target) {
+	switch {
+	case t.system:
+		if len(t.lookups) == 0 || !m.distroCovered {
+			m.unserved++
+		}
+	case len(t.lookups) == 0:
+		m.uncovered[t.pkg.Type]++
+	default:
+		if _, ok := m.ix.Covers(t.lookups[0].ecosystem); !ok {
+			m.uncovered[t.lookups[0].ecosystem]++
+		}
+	}
 }
 
 // gap adds a gap about one target.
@@ -163,8 +234,12 @@ func (m *matcher) reportUncovered() {
 		})
 	}
 	for ecosystem, n := range m.uncovered {
+		kind := inventory.Blind
+		if ecosystem == ecosystemOf[inventory.TypeBinary] {
+			kind = inventory.Partial // more than most scanners see at all; no package manager has promised a list of them
+		}
 		m.res.Gaps = append(m.res.Gaps, inventory.Gap{
-			Kind: inventory.Blind, Code: GapNoEcosystemData, Layer: -1,
+			Kind: kind, Code: GapNoEcosystemData, Layer: -1,
 			Detail: fmt.Sprintf("there are no vulnerability data for %d %s packages", n, ecosystem),
 		})
 	}
@@ -194,6 +269,7 @@ func abridge(names []string) string {
 func (m *matcher) sort() {
 	slices.SortFunc(m.res.Findings, func(a, b finding.Finding) int {
 		return cmp.Or(
+			cmp.Compare(a.Class, b.Class),
 			cmp.Compare(b.Severity, a.Severity),
 			cmp.Compare(a.Package, b.Package),
 			cmp.Compare(a.CVE(), b.CVE()),

@@ -17,6 +17,7 @@ import (
 type memory struct {
 	advisories []advisory.Advisory
 	scores     map[string]advisory.Score
+	facts      map[string]advisory.CVEFacts
 	covered    []string
 	broken     bool
 }
@@ -32,6 +33,11 @@ func (m *memory) Lookup(ecosystem, pkg string) ([]advisory.Advisory, error) {
 		}
 	}
 	return list, nil
+}
+
+func (m *memory) CVE(cve string) (advisory.CVEFacts, bool, error) {
+	f, ok := m.facts[cve]
+	return f, ok, nil
 }
 
 func (m *memory) Score(cve string) (advisory.Score, bool, error) {

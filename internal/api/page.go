@@ -39,6 +39,8 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"clear":    inventory.Printable,
 	"findings": func(all []judged) []judged { return first(all, maxShown) },
 	"upgrades": func(all []upgrade) []upgrade { return first(all, maxShown) },
+	"secrets":  func(all []inventory.Secret) []inventory.Secret { return first(all, maxShown) },
+	"settings": func(all []inventory.Misconfiguration) []inventory.Misconfiguration { return first(all, maxShown) },
 	"gaps":     func(all []inventory.Gap) []inventory.Gap { return first(all, maxShown) },
 	"places":   func(all []string) []string { return first(all, maxPlaces) },
 	"less":     func(n, from int) int { return from - n },

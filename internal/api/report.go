@@ -32,10 +32,13 @@ type imageReport struct {
 	Reasons   []policy.Row    `json:"reasons"` // of the first refusal, else of the first verdict
 	Findings  []judged        `json:"findings"`
 	Gaps      []inventory.Gap `json:"gaps"`
-	Children  []childReport   `json:"children,omitempty"`
-	Exception *exception      `json:"exception,omitempty"`
-	Data      *dataState      `json:"data,omitempty"`
-	Verdict   *verdictFacts   `json:"verdict,omitempty"`
+	// Secrets and Misconfig are of the image; no policy needs to ask for them.
+	Secrets   []inventory.Secret           `json:"secrets,omitempty"`
+	Misconfig []inventory.Misconfiguration `json:"misconfigurations,omitempty"`
+	Children  []childReport                `json:"children,omitempty"`
+	Exception *exception                   `json:"exception,omitempty"`
+	Data      *dataState                   `json:"data,omitempty"`
+	Verdict   *verdictFacts                `json:"verdict,omitempty"`
 
 	lead *standing // the one that the report explains
 }
@@ -116,6 +119,7 @@ func (a *API) gather(ctx context.Context, d digest.Digest) (*imageReport, error)
 		rep.Exception = a.exception(rep.lead, rep.Reasons)
 	}
 	if im := e.Image; im != nil {
+		rep.Secrets, rep.Misconfig = im.Secrets, im.Misconfig
 		rep.Image = &imageFacts{im.Config, im.Platform, im.Distro, len(im.Packages), len(im.Layers), im.Size}
 	}
 	if e.Index {

@@ -152,6 +152,10 @@ var schema = []string{
 	// Manifests that no repository has any more, and since when.
 	`CREATE TABLE orphans (manifest TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID`,
 	`INSERT INTO orphans (manifest, since) SELECT digest, 0 FROM manifests WHERE digest NOT IN (SELECT manifest FROM members)`,
+	// What is gathered from a layer is configuration: what was read under
+	// another one is read again.
+	`ALTER TABLE reports ADD COLUMN gathers TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE images ADD COLUMN gathers TEXT NOT NULL DEFAULT ''`,
 }
 
 func (c *Catalog) migrate(ctx context.Context) error {

@@ -31,7 +31,7 @@ func step(t testing.TB, c *catalog.Catalog, i int) error {
 	if err := c.PutKeys(ctx, m.Digest, []catalog.Key{{Ecosystem: "npm", Package: "a"}, {Ecosystem: "npm", Package: "b"}}); err != nil {
 		return err
 	}
-	return c.PutSubject(ctx, m.Digest, inventory.Subject{Kind: inventory.KindImage, Engine: 1, DiffIDsMatch: true}, &inventory.Image{Manifest: m.Digest})
+	return c.PutSubject(ctx, m.Digest, inventory.Subject{Kind: inventory.KindImage, Maker: inventory.Maker{Engine: 1}, DiffIDsMatch: true}, &inventory.Image{Manifest: m.Digest})
 }
 
 // written is the manifest of a round.

@@ -13,11 +13,12 @@ import (
 	"github.com/pratique/pratique/engine/inventory"
 )
 
-// LayerReport returns what was learnt from the layer with this digest, or nil.
-func (c *Catalog) LayerReport(ctx context.Context, layer digest.Digest, engine int) (*inventory.Report, error) {
+// LayerReport returns what that maker learnt from the layer with this digest, or
+// nil.
+func (c *Catalog) LayerReport(ctx context.Context, layer digest.Digest, by inventory.Maker) (*inventory.Report, error) {
 	var doc []byte
 	err := c.read.QueryRowContext(ctx, `SELECT r.doc FROM layers l JOIN reports r ON r.id = l.report AND r.engine = l.engine
-		WHERE l.digest = ? AND l.engine = ?`, layer.String(), engine).Scan(&doc)
+		WHERE l.digest = ? AND l.engine = ? AND r.gathers = ?`, layer.String(), by.Engine, by.Gathers).Scan(&doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -44,7 +45,9 @@ func (c *Catalog) PutLayerReport(ctx context.Context, r *inventory.Report, now t
 		id = "unread:" + r.Digest.String()
 	}
 	err = c.update(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO reports (id, engine, doc) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, id, r.Engine, doc); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO reports (id, engine, doc, gathers) VALUES (?, ?, ?, ?)
+			ON CONFLICT (id, engine) DO UPDATE SET doc = excluded.doc, gathers = excluded.gathers WHERE excluded.gathers <> reports.gathers`,
+			id, r.Engine, doc, r.Gathers); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO layers (digest, engine, report, added) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
@@ -61,7 +64,7 @@ func (c *Catalog) PutLayerReport(ctx context.Context, r *inventory.Report, now t
 func (c *Catalog) Subject(ctx context.Context, manifest digest.Digest) (*inventory.Subject, error) {
 	s := new(inventory.Subject)
 	var reason string
-	err := c.read.QueryRowContext(ctx, `SELECT engine, kind, reason FROM images WHERE manifest = ?`, manifest.String()).Scan(&s.Engine, &s.Kind, &reason)
+	err := c.read.QueryRowContext(ctx, `SELECT engine, gathers, kind, reason FROM images WHERE manifest = ?`, manifest.String()).Scan(&s.Engine, &s.Gathers, &s.Kind, &reason)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -106,19 +109,20 @@ func (c *Catalog) PutSubject(ctx context.Context, manifest digest.Digest, s inve
 			reason = "diffids"
 		}
 	}
-	err := c.exec(ctx, `INSERT INTO images (manifest, engine, kind, reason, doc) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (manifest) DO UPDATE SET engine = excluded.engine, kind = excluded.kind, reason = excluded.reason, doc = excluded.doc
-		WHERE excluded.engine >= images.engine`, manifest.String(), s.Engine, s.Kind, reason, doc)
+	err := c.exec(ctx, `INSERT INTO images (manifest, engine, gathers, kind, reason, doc) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (manifest) DO UPDATE SET engine = excluded.engine, gathers = excluded.gathers, kind = excluded.kind, reason = excluded.reason, doc = excluded.doc
+		WHERE excluded.engine >= images.engine`, manifest.String(), s.Engine, s.Gathers, s.Kind, reason, doc)
 	if err != nil {
 		return fmt.Errorf("store inventory of %s: %w", manifest, err)
 	}
 	return nil
 }
 
-// Outdated returns manifests that an older engine looked at, in order, those
-// after the given one.
-func (c *Catalog) Outdated(ctx context.Context, engine int, after digest.Digest, limit int) ([]digest.Digest, error) {
-	all, err := c.texts(ctx, `SELECT manifest FROM images WHERE engine < ? AND manifest > ? ORDER BY manifest LIMIT ?`, engine, after.String(), limit)
+// Outdated returns manifests that an older engine looked at, or the same one by
+// another configuration, in order, those after the given one.
+func (c *Catalog) Outdated(ctx context.Context, by inventory.Maker, after digest.Digest, limit int) ([]digest.Digest, error) {
+	all, err := c.texts(ctx, `SELECT manifest FROM images WHERE (engine < ? OR engine = ? AND gathers <> ?) AND manifest > ?
+		ORDER BY manifest LIMIT ?`, by.Engine, by.Engine, by.Gathers, after.String(), limit)
 	return digests(all), err
 }
 

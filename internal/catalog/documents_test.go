@@ -25,22 +25,31 @@ func TestLayerReports(t *testing.T) {
 	} {
 		check(t, c.PutLayerReport(ctx, r, time.Unix(1, 0)))
 	}
+	again := digest.FromString("again")
+	check(t, c.PutLayerReport(ctx, report(again, "sha256:again", 1, "with less"), time.Unix(1, 0)))
+	more := report(again, "sha256:again", 1, "with more")
+	more.Gathers = "more"
+	check(t, c.PutLayerReport(ctx, more, time.Unix(2, 0)))
 	for _, tt := range []struct {
-		name   string
-		layer  digest.Digest
-		engine int
-		want   string // "": no report
+		name    string
+		layer   digest.Digest
+		engine  int
+		want    string // "": no report
+		gathers string
 	}{
-		{"as analysed", gz, 1, "first"},
-		{"another stored form", zst, 1, "first"},
-		{"another engine", gz, 2, "by a newer engine"},
-		{"another form, not seen by that engine", zst, 2, ""},
-		{"unread", bad, 1, "bad"},
-		{"another unread one", worse, 1, "worse"},
-		{"never seen", digest.FromString("x"), 1, ""},
+		{"as analysed", gz, 1, "first", ""},
+		{"another stored form", zst, 1, "first", ""},
+		{"another engine", gz, 2, "by a newer engine", ""},
+		{"another form, not seen by that engine", zst, 2, "", ""},
+		{"by another configuration", gz, 1, "", "more"},
+		{"by the last of two configurations", again, 1, "with more", "more"},
+		{"no longer by the first", again, 1, "", ""},
+		{"unread", bad, 1, "bad", ""},
+		{"another unread one", worse, 1, "worse", ""},
+		{"never seen", digest.FromString("x"), 1, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := must[*inventory.Report](t)(c.LayerReport(ctx, tt.layer, tt.engine))
+			r := must[*inventory.Report](t)(c.LayerReport(ctx, tt.layer, inventory.Maker{Engine: tt.engine, Gathers: tt.gathers}))
 			if (r != nil) != (tt.want != "") || r != nil && r.Gaps[0].Detail != tt.want {
 				t.Errorf("%+v, want %q", r, tt.want)
 			}
@@ -55,10 +64,10 @@ func TestSubjects(t *testing.T) {
 		subject inventory.Subject
 		image   *inventory.Image
 	}{
-		{"image", inventory.Subject{Kind: inventory.KindImage, Engine: 1, DiffIDsMatch: true}, &inventory.Image{Manifest: d, Gaps: []inventory.Gap{{Code: "x"}}}},
-		{"image whose diffIDs differ", inventory.Subject{Kind: inventory.KindImage, Engine: 1}, &inventory.Image{Manifest: d}},
-		{"unscannable", inventory.Subject{Kind: inventory.KindUnscannable, Engine: 1, Reason: "encrypted"}, nil},
-		{"artifact", inventory.Subject{Kind: inventory.KindArtifact, Engine: 2}, nil},
+		{"image", inventory.Subject{Kind: inventory.KindImage, Maker: inventory.Maker{Engine: 1}, DiffIDsMatch: true}, &inventory.Image{Manifest: d, Gaps: []inventory.Gap{{Code: "x"}}}},
+		{"image whose diffIDs differ", inventory.Subject{Kind: inventory.KindImage, Maker: inventory.Maker{Engine: 1}}, &inventory.Image{Manifest: d}},
+		{"unscannable", inventory.Subject{Kind: inventory.KindUnscannable, Maker: inventory.Maker{Engine: 1}, Reason: "encrypted"}, nil},
+		{"artifact", inventory.Subject{Kind: inventory.KindArtifact, Maker: inventory.Maker{Engine: 2}}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			check(t, c.PutSubject(ctx, d, tt.subject, tt.image))
@@ -70,15 +79,18 @@ func TestSubjects(t *testing.T) {
 			}
 		})
 	}
-	check(t, c.PutSubject(ctx, d, inventory.Subject{Kind: inventory.KindImage, Engine: 1}, &inventory.Image{}))
+	check(t, c.PutSubject(ctx, d, inventory.Subject{Kind: inventory.KindImage, Maker: inventory.Maker{Engine: 1}}, &inventory.Image{}))
 	if s := must[*inventory.Subject](t)(c.Subject(ctx, d)); s.Kind != inventory.KindArtifact || s.Engine != 2 {
 		t.Errorf("an older engine has overwritten a newer one: %+v", s)
 	}
-	check(t, c.PutSubject(ctx, digest.FromString("old"), inventory.Subject{Kind: inventory.KindArtifact, Engine: 1}, nil))
+	check(t, c.PutSubject(ctx, digest.FromString("old"), inventory.Subject{Kind: inventory.KindArtifact, Maker: inventory.Maker{Engine: 1}}, nil))
 	for engine, want := range map[int]int{1: 0, 2: 1, 3: 2} {
-		if got := must[[]digest.Digest](t)(c.Outdated(ctx, engine, "", 10)); len(got) != want {
+		if got := must[[]digest.Digest](t)(c.Outdated(ctx, inventory.Maker{Engine: engine}, "", 10)); len(got) != want {
 			t.Errorf("outdated for engine %d: %v", engine, got)
 		}
+	}
+	if got := must[[]digest.Digest](t)(c.Outdated(ctx, inventory.Maker{Engine: 1, Gathers: "more"}, "", 10)); len(got) != 1 {
+		t.Errorf("outdated for another configuration: %v", got)
 	}
 	if s, im := must[*inventory.Subject](t)(c.Subject(ctx, "sha256:never")), must[*inventory.Image](t)(c.Image(ctx, "sha256:never")); s != nil || im != nil {
 		t.Errorf("never seen: %+v, %+v", s, im)

@@ -51,14 +51,14 @@ func TestPurgeLeavesWhatIsNamed(t *testing.T) {
 				t.Errorf("purged %+v, want %d layers", p, tt.purged)
 			}
 			for text, want := range tt.want {
-				r := must[*inventory.Report](t)(c.LayerReport(ctx, digest.FromString(text), inventory.EngineVersion))
+				r := must[*inventory.Report](t)(c.LayerReport(ctx, digest.FromString(text), inventory.Maker{Engine: inventory.EngineVersion}))
 				if (r != nil) != want {
 					t.Errorf("report of %s: %v, want it %v", text, r, want)
 				}
 			}
 			for text, want := range tt.want { // and comes back
 				check(t, c.PutLayerReport(ctx, layerReport(text), now))
-				if r := must[*inventory.Report](t)(c.LayerReport(ctx, digest.FromString(text), inventory.EngineVersion)); r == nil {
+				if r := must[*inventory.Report](t)(c.LayerReport(ctx, digest.FromString(text), inventory.Maker{Engine: inventory.EngineVersion})); r == nil {
 					t.Errorf("report of %s (there before: %v) does not come back", text, want)
 				}
 			}
@@ -78,7 +78,7 @@ func TestPurgeSharedReport(t *testing.T) {
 	if p := must[catalog.Purged](t)(c.Purge(ctx, now.Add(time.Hour), now)); p.Layers != 1 {
 		t.Errorf("purged %+v", p)
 	}
-	if r := must[*inventory.Report](t)(c.LayerReport(ctx, zst.Digest, inventory.EngineVersion)); r == nil {
+	if r := must[*inventory.Report](t)(c.LayerReport(ctx, zst.Digest, inventory.Maker{Engine: inventory.EngineVersion})); r == nil {
 		t.Error("the report went with another form of its layer")
 	}
 }

@@ -35,6 +35,8 @@ const (
 	SuiteHelm       = "helm"
 	SuiteCosign     = "cosign"
 	SuiteRedis      = "redis"
+	SuiteDpkg       = "dpkg"
+	SuiteRPM        = "rpm"
 )
 
 // RequireEnv names the environment variable that lists, separated by commas,
@@ -69,6 +71,8 @@ var suites = map[string]suite{
 	SuiteHelm:       {module: "helm.sh/helm/v3/cmd/helm@v3.22.0"},
 	SuiteCosign:     {module: "github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5"},
 	SuiteRedis:      {programs: []string{"redis-server"}, packages: "redis-server"},
+	SuiteDpkg:       {programs: []string{"dpkg-query", "dpkg", "dpkg-deb"}, packages: "dpkg", root: true},
+	SuiteRPM:        {programs: []string{"rpm", "rpmbuild"}, packages: "rpm"},
 }
 
 // Need answers with the path of the main program of the suite. Where the

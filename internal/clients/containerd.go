@@ -48,6 +48,11 @@ func Containerd(t testing.TB) *Runtime {
 	return r
 }
 
+// Environ leads other clients of containerd to it, and to the test's namespace.
+func (r *Runtime) Environ() []string {
+	return []string{"CONTAINERD_ADDRESS=" + r.ctr.args[1], "CONTAINERD_NAMESPACE=" + r.ctr.args[3]}
+}
+
 // Run runs one ctr command and answers with all it printed. "images pull" and
 // "images push" speak to a registry without TLS when given --plain-http.
 func (r *Runtime) Run(args ...string) (string, error) {

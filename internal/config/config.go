@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pratique/pratique/engine/layer"
 	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/bytesize"
 	"github.com/pratique/pratique/internal/feeds"
@@ -34,6 +35,7 @@ type Config struct {
 	API       APIDoor              `yaml:"api"`
 	Upstreams []Upstream           `yaml:"upstreams"`
 	Gate      gate.Config          `yaml:"gate"`
+	Analysis  layer.Config         `yaml:"analysis"`
 	Policy    Policy               `yaml:"policy"`
 	Feeds     feeds.Config         `yaml:"feeds"`
 	Redis     verdicts.RedisConfig `yaml:"redis"`
@@ -146,10 +148,13 @@ func Defaults() Config {
 		API:       APIDoor{Door: Door{Listen: "127.0.0.1:8228"}},
 		Upstreams: []Upstream{{Config: upstream.Config{Name: "local"}, Embedded: true, Default: true}},
 		Gate:      gate.Defaults(),
+		Analysis:  layer.DefaultConfig(),
 		Policy:    Policy{Active: "default"},
 		Feeds: feeds.Config{Interval: time.Hour, Sources: []feeds.Source{
-			{Name: "osv", URL: "https://osv-vulnerabilities.storage.googleapis.com", Ecosystems: []string{"Debian", "Alpine", "Go", "npm", "PyPI"}},
+			{Name: "osv", URL: "https://osv-vulnerabilities.storage.googleapis.com"},
 			{Name: "nvd", URL: "https://nvd.nist.gov/feeds/json/cve/2.0"},
+			{Name: "kev", URL: "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"},
+			{Name: "epss", URL: "https://epss.empiricalsecurity.com/epss_scores-current.csv.gz"},
 		}},
 		Storage: Storage{Cache: 10 * bytesize.GiB, GC: garbage.Defaults()},
 		Log:     Log{Level: "info"},
@@ -198,6 +203,7 @@ func (c Config) Validate() error {
 	}
 	add(c.validateUpstreams())
 	add(c.Gate.Validate())
+	add(c.Analysis.Validate())
 	add(c.Feeds.Validate())
 	add(c.Redis.Validate())
 	add(c.Auth.Validate(c.Loopback()))

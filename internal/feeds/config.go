@@ -29,16 +29,21 @@ type Config struct {
 // Source is one publisher.
 type Source struct {
 	// Name appears in listings and in the coverage of the data: lower-case
-	// letters, digits, "-" and "_". The name "nvd" implies the type nvd.
+	// letters, digits, "-" and "_". The names nvd, kev and epss imply the type.
 	Name string `yaml:"name"`
 	// Type is the layout: "osv" (the default) for a folder with
-	// <Ecosystem>/all.zip, "nvd" for a folder with nvdcve-2.0-<year>.json.gz.
+	// <Ecosystem>/all.zip, "nvd" for a folder with nvdcve-2.0-<year>.json.gz;
+	// and those of one file: "kev" (CISA's catalogue of known exploited
+	// vulnerabilities), "epss" (FIRST's table of scores), "secdb" (a security
+	// database of Alpine, Wolfi or Chainguard), "debian-tracker" (the JSON of
+	// Debian's security tracker).
 	Type string `yaml:"type"`
 	// URL of the folder: https:// or file://; http:// for loopback hosts alone.
 	// For nvd it may also name a single .json.gz file.
 	URL string `yaml:"url"`
 	// Ecosystems to take from an osv source, by OSV's names without release
-	// suffix. Default Debian, Alpine, Go, npm, PyPI.
+	// suffix. Default: all that packages are compared with; of those, the ones
+	// that the source does not have are left out.
 	Ecosystems []string `yaml:"ecosystems"`
 }
 
@@ -46,6 +51,11 @@ type Source struct {
 const (
 	typeOSV = "osv"
 	typeNVD = "nvd"
+
+	typeKEV     = "kev"
+	typeEPSS    = "epss"
+	typeSecDB   = "secdb"
+	typeTracker = "debian-tracker"
 )
 
 const (
@@ -57,7 +67,12 @@ const (
 var ErrConfig = errors.New("feeds configuration")
 
 var (
-	defaultEcosystems = []string{"Debian", "Alpine", "Go", "npm", "PyPI"}
+	// defaultEcosystems are those of OSV that the engine compares packages with.
+	defaultEcosystems = []string{
+		"AlmaLinux", "Alpine", "Azure Linux", "Bitnami", "Chainguard", "ConanCenter", "CRAN", "crates.io", "Debian", "Go", "Hackage", "Hex", "Julia",
+		"Mageia", "Maven", "MinimOS", "npm", "NuGet", "openEuler", "openSUSE", "Packagist", "Photon OS", "Pub", "PyPI", "Red Hat", "Rocky Linux",
+		"RubyGems", "SUSE", "SwiftURL", "Ubuntu", "Wolfi",
+	}
 
 	nameForm      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	ecosystemForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$`)
@@ -85,11 +100,12 @@ func (s Source) validate() error {
 	if !nameForm.MatchString(s.Name) {
 		return fmt.Errorf("%w: source name %q: want lower-case letters, digits, - and _", ErrConfig, s.Name)
 	}
-	if t := s.kind(); t != typeOSV && t != typeNVD {
-		return fmt.Errorf("%w: source %s: type %q is neither osv nor nvd", ErrConfig, s.Name, s.Type)
+	_, isSingle := singles[s.kind()]
+	if t := s.kind(); t != typeOSV && t != typeNVD && !isSingle {
+		return fmt.Errorf("%w: source %s: type %q is none of osv, nvd, kev, epss, secdb and debian-tracker", ErrConfig, s.Name, s.Type)
 	}
-	if s.kind() == typeNVD && len(s.Ecosystems) > 0 {
-		return fmt.Errorf("%w: source %s: nvd has no ecosystems", ErrConfig, s.Name)
+	if s.kind() != typeOSV && len(s.Ecosystems) > 0 {
+		return fmt.Errorf("%w: source %s: %s has no ecosystems", ErrConfig, s.Name, s.kind())
 	}
 	if err := checkURL(s.URL); err != nil {
 		return fmt.Errorf("%w: source %s: %w", ErrConfig, s.Name, err)
@@ -109,8 +125,8 @@ func (s Source) kind() string {
 	switch {
 	case s.Type != "":
 		return s.Type
-	case s.Name == typeNVD:
-		return typeNVD
+	case s.Name == typeNVD || s.Name == typeKEV || s.Name == typeEPSS:
+		return s.Name
 	}
 	return typeOSV
 }

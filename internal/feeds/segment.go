@@ -113,6 +113,8 @@ func (s *syncer) segment(ctx context.Context, f *feed) (path string, err error) 
 	add := s.addOSV
 	if f.source.kind() == typeNVD {
 		add = s.addNVD
+	} else if _, ok := singles[f.source.kind()]; ok {
+		add = s.addSingle
 	}
 	t := newTally(f)
 	if err := add(ctx, b, f, t); err != nil {

@@ -3,8 +3,10 @@ package feeds
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pratique/pratique/engine/advisory"
@@ -105,6 +107,8 @@ type syncer struct {
 type feed struct {
 	source    Source
 	ecosystem string
+	optional  bool       // the source need not have it
+	absent    bool       // and has not
 	files     []download // those that are here
 	overlay   overlayRef // single records that are newer than files
 	last      Status     // before this sync
@@ -117,10 +121,24 @@ func (s *syncer) source(ctx context.Context, source Source) error {
 	if source.kind() == typeNVD {
 		return s.feed(ctx, &feed{source: source, ecosystem: nvdName}, s.nvdFiles)
 	}
+	if kind, ok := singles[source.kind()]; ok {
+		return s.feed(ctx, &feed{source: source, ecosystem: kind.name}, s.singleFile)
+	}
+	var absent []string
 	for _, ecosystem := range source.ecosystems() {
-		if err := s.feed(ctx, &feed{source: source, ecosystem: ecosystem}, s.osvFiles); err != nil {
+		f := &feed{source: source, ecosystem: ecosystem, optional: len(source.Ecosystems) == 0}
+		if err := s.feed(ctx, f, s.osvFiles); err != nil {
 			return err
 		}
+		if f.absent {
+			absent = append(absent, ecosystem)
+		}
+	}
+	if len(absent) == len(source.ecosystems()) {
+		return s.feed(ctx, &feed{source: source, ecosystem: absent[0]}, s.osvFiles) // for its error
+	}
+	if len(absent) > 0 {
+		s.res.Warnings = append(s.res.Warnings, fmt.Sprintf("%s: does not have %s", source.Name, strings.Join(absent, ", ")))
 	}
 	return nil
 }
@@ -136,6 +154,9 @@ func (s *syncer) feed(ctx context.Context, f *feed, get func(context.Context, *f
 		return ctx.Err()
 	}
 	switch {
+	case f.optional && errors.Is(err, errNotThere) && len(f.files) == 0:
+		f.absent = true
+		return nil
 	case err != nil:
 		f.fail(err)
 	case changed:

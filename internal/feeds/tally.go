@@ -17,6 +17,7 @@ import (
 type tally struct {
 	source    string
 	ecosystem string
+	native    bool // all that it gives is of its own distribution
 
 	mu      sync.Mutex
 	records int
@@ -26,7 +27,7 @@ type tally struct {
 }
 
 func newTally(f *feed) *tally {
-	return &tally{source: f.source.Name, ecosystem: f.ecosystem, by: map[string]*advisory.Coverage{}}
+	return &tally{source: f.source.Name, ecosystem: f.ecosystem, native: f.source.kind() != typeOSV, by: map[string]*advisory.Coverage{}}
 }
 
 // note says how a record counts: nothing if it gives no advisory, else a line
@@ -39,7 +40,7 @@ func (t *tally) note(advisories []advisory.Advisory) []byte {
 	}
 	var releases []string
 	for _, a := range advisories {
-		if pkgver.Base(a.Ecosystem) == t.ecosystem && !slices.Contains(releases, a.Ecosystem) {
+		if (t.native || pkgver.Base(a.Ecosystem) == t.ecosystem) && !slices.Contains(releases, a.Ecosystem) {
 			releases = append(releases, a.Ecosystem)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/pratique/pratique/engine/image"
-	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/internal/audit"
 	"github.com/pratique/pratique/internal/catalog"
 	"github.com/pratique/pratique/internal/garbage"
@@ -157,7 +156,7 @@ func TestReportsComeBack(t *testing.T) {
 	layer := im.Layers[0].Descriptor().Digest
 	known := func() bool {
 		t.Helper()
-		r, err := d.Catalog.LayerReport(t.Context(), layer, inventory.EngineVersion)
+		r, err := d.Catalog.LayerReport(t.Context(), layer, d.Gate.Analyzer.Maker())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/pratique/pratique/engine/inventory"
-	"github.com/pratique/pratique/engine/layer"
 	"github.com/pratique/pratique/internal/spool"
 )
 
@@ -88,7 +87,7 @@ func (f *Follower) run(ctx context.Context) {
 	defer func() { <-f.gate.following }()
 	stop := context.AfterFunc(ctx, f.Abort)
 	defer stop()
-	report, err := layer.Analyze(ctx, f.pipe, layer.DefaultLimits)
+	report, err := f.gate.Analyzer.Analyze(ctx, f.pipe)
 	f.pipe.Close()
 	if err == nil {
 		err = f.gate.keep(ctx, report)
@@ -106,6 +105,9 @@ func (f *Follower) run(ctx context.Context) {
 func (g *Gate) keep(ctx context.Context, r *inventory.Report) error {
 	if err := g.Catalog.PutLayerReport(ctx, r, g.Now()); err != nil {
 		return fmt.Errorf("keep report: %w", err)
+	}
+	for _, gap := range r.Gaps {
+		g.Metrics.Gap(gap.Code, string(gap.Kind))
 	}
 	g.reports.Put(r.Digest, r)
 	return nil

@@ -24,6 +24,7 @@ import (
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/layer"
 	"github.com/pratique/pratique/engine/policy/bundle"
 	"github.com/pratique/pratique/internal/audit"
 	"github.com/pratique/pratique/internal/catalog"
@@ -40,6 +41,7 @@ type Options struct {
 	Catalog   *catalog.Catalog
 	Verdicts  *verdicts.Tiers
 	Data      *advisory.Store
+	Analyzer  *layer.Analyzer // reads layers
 	// Syncing tells a person what the first sync of the vulnerability data is
 	// doing ("Debian 40 %"); "" when none is running.
 	Syncing  func() string

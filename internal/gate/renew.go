@@ -11,7 +11,6 @@ import (
 
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/image"
-	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/policy/bundle"
 	"github.com/pratique/pratique/internal/catalog"
 )
@@ -172,7 +171,7 @@ func (g *Gate) names(ctx context.Context, m digest.Digest) ([]string, error) {
 func (g *Gate) renewEngine(ctx context.Context) {
 	var last digest.Digest
 	for ctx.Err() == nil {
-		outdated, err := g.Catalog.Outdated(ctx, inventory.EngineVersion, last, outdatedBatch)
+		outdated, err := g.Catalog.Outdated(ctx, g.Analyzer.Maker(), last, outdatedBatch)
 		if err != nil {
 			g.Log.Error("outdated images not found", "error", err)
 		}

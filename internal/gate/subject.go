@@ -13,7 +13,6 @@ import (
 	"github.com/pratique/pratique/engine"
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
-	"github.com/pratique/pratique/engine/layer"
 )
 
 // errPending: the analysis goes on, longer than the caller wants to wait.
@@ -118,7 +117,7 @@ func (g *Gate) inspect(ctx context.Context, t Target, m *image.Manifest) error {
 	if err := src.prefetch(ctx, m); err != nil {
 		return err
 	}
-	s, im, err := engine.Inspect(ctx, m, src)
+	s, im, err := engine.Inspect(ctx, m, src, g.Analyzer)
 	if err != nil {
 		return err
 	}
@@ -217,7 +216,7 @@ func (g *Gate) report(ctx context.Context, d digest.Digest) (*inventory.Report, 
 	if r, ok := g.reports.Get(d); ok {
 		return r, nil
 	}
-	r, err := g.Catalog.LayerReport(ctx, d, inventory.EngineVersion)
+	r, err := g.Catalog.LayerReport(ctx, d, g.Analyzer.Maker())
 	if r != nil {
 		g.reports.Put(d, r)
 	}
@@ -240,7 +239,7 @@ func (s *source) read(ctx context.Context, d image.Descriptor) (*inventory.Repor
 	if err != nil {
 		return nil, err
 	}
-	r, err := layer.Analyze(ctx, body, layer.DefaultLimits)
+	r, err := s.gate.Analyzer.Analyze(ctx, body)
 	if err = errors.Join(err, body.Close()); err != nil {
 		return nil, fmt.Errorf("read layer %s: %w", d.Digest, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pratique/pratique/engine/advisory"
+	"github.com/pratique/pratique/engine/layer"
 	"github.com/pratique/pratique/internal/audit"
 	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/catalog"
@@ -98,8 +99,10 @@ func New(t testing.TB, o Options) *System {
 		t.Cleanup(func() { check(t, tiers.Shared.Close()) })
 	}
 	s.Audit = &audit.Trail{Catalog: s.Catalog, Log: s.Log, Now: s.Clock.Now}
+	analyzer, err := layer.New(layer.DefaultConfig())
+	check(t, err)
 	s.Gate, err = gate.New(gate.Options{
-		Audit: s.Audit, Nobody: auth.Anonymous,
+		Analyzer: analyzer, Audit: s.Audit, Nobody: auth.Anonymous,
 		Config: config, Upstreams: s.Upstreams, Catalog: s.Catalog, Verdicts: tiers, Data: data, Syncing: func() string { return "" },
 		SpoolDir: filepath.Join(s.Dir, "spool"), ReportURL: "http://127.0.0.1:8228", Metrics: s.Metrics, Log: s.Log, Now: s.Clock.Now,
 	})

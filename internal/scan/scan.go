@@ -24,6 +24,7 @@ import (
 	"github.com/pratique/pratique/engine/layer"
 	"github.com/pratique/pratique/engine/policy"
 	"github.com/pratique/pratique/engine/policy/bundle"
+	"github.com/pratique/pratique/engine/sbom"
 )
 
 // Images is a place that has images. Both methods are safe for concurrent use.
@@ -41,7 +42,10 @@ type Options struct {
 	Name     image.Reference
 	Bundle   *bundle.Bundle
 	Data     engine.Data
-	Platform string // "linux/arm64": only this one; "" for all
+	Analyzer *layer.Analyzer
+	Cache    *Cache         // nil: everything is read
+	SBOM     *sbom.Document // a bill of materials to compare with; may be nil
+	Platform string         // "linux/arm64": only this one; "" for all
 	// Progress is told what is being done; it is called from several goroutines.
 	Progress func(step string)
 	Now      time.Time
@@ -50,15 +54,23 @@ type Options struct {
 // Document is what was found of one platform of an image. Its JSON form is a
 // contract: fields are added, never renamed.
 type Document struct {
-	Reference string            `json:"reference"`
-	Digest    digest.Digest     `json:"digest"`
-	Platform  string            `json:"platform"`
-	Kind      inventory.Kind    `json:"kind"`
-	Distro    inventory.Distro  `json:"distro"`
-	Packages  []Package         `json:"packages"`
-	Findings  []finding.Finding `json:"findings"`
-	Gaps      []inventory.Gap   `json:"gaps"`
-	Verdict   Verdict           `json:"verdict"`
+	Reference string                       `json:"reference"`
+	Digest    digest.Digest                `json:"digest"`
+	Platform  string                       `json:"platform"`
+	Kind      inventory.Kind               `json:"kind"`
+	Distro    inventory.Distro             `json:"distro"`
+	Packages  []Package                    `json:"packages"`
+	Locked    []Package                    `json:"locked,omitempty"` // named by lock files, and not known to be installed
+	Findings  []finding.Finding            `json:"findings"`
+	Secrets   []inventory.Secret           `json:"secrets"`
+	Misconfig []inventory.Misconfiguration `json:"misconfigurations"`
+	Malware   []inventory.Malware          `json:"malware,omitempty"`
+	Gaps      []inventory.Gap              `json:"gaps"`
+	Verdict   Verdict                      `json:"verdict"`
+	// SBOM is how a bill of materials, if one was given, differs.
+	SBOM *sbom.Difference `json:"sbom,omitempty"`
+	// Image is the whole inventory; nil for what is no image.
+	Image *inventory.Image `json:"-"`
 }
 
 // Package is an installed package, at all the places where it is.
@@ -69,6 +81,8 @@ type Package struct {
 	PURL      string   `json:"purl,omitempty"`
 	Source    string   `json:"source,omitempty"`
 	License   string   `json:"license,omitempty"`
+	Module    string   `json:"module,omitempty"`
+	Evidence  string   `json:"evidence,omitempty"`
 	Locations []string `json:"locations"`
 	OwnedBy   string   `json:"owned_by,omitempty"`
 	Layer     int      `json:"layer"`
@@ -147,14 +161,11 @@ func (s *scanner) visit(ctx context.Context, d image.Descriptor, depth int) erro
 }
 
 func (s *scanner) scan(ctx context.Context, m *image.Manifest) error {
-	if err := s.prefetch(ctx, m); err != nil {
-		return err
-	}
-	subject, im, err := engine.Inspect(ctx, m, s)
+	subject, im, err := s.inspect(ctx, m)
 	if err != nil {
 		return err
 	}
-	doc := Document{Reference: s.options.Reference, Digest: m.Digest, Kind: subject.Kind, Packages: []Package{}, Findings: []finding.Finding{}, Gaps: []inventory.Gap{}}
+	doc := Document{Reference: s.options.Reference, Digest: m.Digest, Kind: subject.Kind, Packages: []Package{}, Findings: []finding.Finding{}, Gaps: []inventory.Gap{}, Secrets: []inventory.Secret{}, Misconfig: []inventory.Misconfiguration{}}
 	doc.Verdict.Reasons = []policy.Row{}
 	switch subject.Kind {
 	case inventory.KindArtifact:
@@ -174,9 +185,18 @@ func (s *scanner) scan(ctx context.Context, m *image.Manifest) error {
 // judge fills in what was found in an image, and what policy makes of it.
 func (s *scanner) judge(doc *Document, m *image.Manifest, subject inventory.Subject, im *inventory.Image) {
 	o := s.options
+	doc.Image = im
+	if o.SBOM != nil {
+		difference := sbom.Compare(im, o.SBOM)
+		doc.SBOM = &difference
+	}
 	doc.Platform, doc.Distro, doc.Packages = im.Platform.String(), im.Distro, packages(im.Packages)
+	if len(im.Locked) > 0 {
+		doc.Locked = packages(im.Locked)
+	}
 	found := engine.Match(im, o.Data)
 	doc.Findings = append(doc.Findings, found.Findings...)
+	doc.Secrets, doc.Misconfig, doc.Malware = append(doc.Secrets, im.Secrets...), append(doc.Misconfig, im.Misconfig...), im.Malware
 	req := bundle.Request{Registries: []string{o.Name.Registry}, Repositories: []string{o.Name.Repository}, Tag: o.Name.Tag, Digests: []string{m.Digest.String()}}
 	if subject.DiffIDsMatch {
 		req.ImageID = m.Config.Digest.String()
@@ -198,18 +218,18 @@ func (s *scanner) judge(doc *Document, m *image.Manifest, subject inventory.Subj
 
 // packages joins what is installed in several places.
 func packages(all []inventory.Package) []Package {
-	type key struct{ name, version, typ, arch, source string }
+	type key struct{ name, version, typ, arch, source, evidence string }
 	index := map[key]int{}
 	joined := []Package{}
 	for _, p := range all {
-		k := key{p.Name, p.Version, p.Type, p.Arch, p.Source}
+		k := key{p.Name, p.Version, p.Type, p.Arch, p.Source, p.Evidence}
 		i, ok := index[k]
 		if !ok {
 			i = len(joined)
 			index[k] = i
-			joined = append(joined, Package{Name: p.Name, Version: p.Version, Type: p.Type, PURL: p.PURL, Source: p.Source, License: p.License, OwnedBy: p.OwnedBy, Layer: p.Layer})
+			joined = append(joined, Package{Name: p.Name, Version: p.Version, Type: p.Type, PURL: p.PURL, Source: p.Source, License: p.License, Module: p.Module, Evidence: p.Evidence, OwnedBy: p.OwnedBy, Layer: p.Layer})
 		}
-		joined[i].Locations = append(joined[i].Locations, p.Location)
+		joined[i].Locations = append(joined[i].Locations, p.Place())
 	}
 	for i := range joined {
 		slices.Sort(joined[i].Locations)
@@ -250,19 +270,34 @@ func (s *scanner) Report(ctx context.Context, d image.Descriptor) (*inventory.Re
 	if ok {
 		return r, nil
 	}
+	if s.options.Cache != nil {
+		if known, ok := s.options.Cache.report(d.Digest, s.options.Analyzer.Maker()); ok && s.verified(ctx, d) {
+			return s.keep(d, known), nil
+		}
+	}
 	body, err := s.images.Blob(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	r, err = layer.Analyze(ctx, body, layer.DefaultLimits)
+	r, err = s.options.Analyzer.Analyze(ctx, body)
 	if err = errors.Join(err, body.Close()); err != nil {
 		return nil, err
 	}
 	if r.Digest != d.Digest {
 		return nil, fmt.Errorf("layer %s: %w", d.Digest, image.ErrDigestInvalid)
 	}
+	if s.options.Cache != nil {
+		if err := s.options.Cache.putReport(d.Digest, r); err != nil {
+			return nil, err
+		}
+		s.remember(d)
+	}
+	return s.keep(d, r), nil
+}
+
+func (s *scanner) keep(d image.Descriptor, r *inventory.Report) *inventory.Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reports[d.Digest] = r
-	return r, nil
+	return r
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/layer"
 	"github.com/pratique/pratique/engine/policy"
 	"github.com/pratique/pratique/engine/policy/bundle"
 	"github.com/pratique/pratique/internal/gatetest"
@@ -52,7 +53,10 @@ func options(t *testing.T) scan.Options {
 			b = parsed
 		}
 	}
+	analyzer, err := layer.New(layer.DefaultConfig())
+	check(t, err)
 	return scan.Options{
+		Analyzer:  analyzer,
 		Reference: "oci:x", Name: image.Reference{Registry: "localhost", Repository: "scan", Tag: "latest"},
 		Bundle: b, Data: data, Progress: func(string) {}, Now: time.Now(),
 	}

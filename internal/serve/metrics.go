@@ -22,6 +22,7 @@ type Metrics struct {
 	analysis *prometheus.HistogramVec
 	spooled  prometheus.Counter
 	limited  *prometheus.CounterVec
+	gaps     *prometheus.CounterVec
 }
 
 // NewMetrics makes the figures, all zero.
@@ -38,8 +39,9 @@ func NewMetrics() *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10)}, []string{"step"}),
 		spooled: prometheus.NewCounter(prometheus.CounterOpts{Name: "pratique_spool_overflows_total", Help: "Uploads whose analysis could not keep up and has to read the layer again."}),
 		limited: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pratique_limited_total", Help: "Requests, connections and transfers that a limit of the door turned away, held up or cut, by limit."}, []string{"door", "limit"}),
+		gaps:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pratique_analysis_gaps_total", Help: "What could not be read of layers, by code and by how much it hides (blind, partial). Limits of the analysis end in one."}, []string{"code", "kind"}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.bytes, m.verdicts, m.lookups, m.analysis, m.spooled, m.limited,
+	m.registry.MustRegister(m.requests, m.duration, m.bytes, m.verdicts, m.lookups, m.analysis, m.spooled, m.limited, m.gaps,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -62,6 +64,9 @@ func (m *Metrics) Lookup(tier string) { m.lookups.WithLabelValues(tier).Inc() }
 func (m *Metrics) Analysis(step string, took time.Duration) {
 	m.analysis.WithLabelValues(step).Observe(took.Seconds())
 }
+
+// Gap counts something that could not be read of a layer.
+func (m *Metrics) Gap(code, kind string) { m.gaps.WithLabelValues(code, kind).Inc() }
 
 // Overflow counts one upload that its analysis could not follow.
 func (m *Metrics) Overflow() { m.spooled.Inc() }

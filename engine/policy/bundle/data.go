@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pratique/pratique/engine/inventory"
-	"github.com/pratique/pratique/engine/match"
 )
 
 const day = 24 * time.Hour
@@ -49,5 +48,5 @@ func compileUnavailable(values) (check, string) {
 }
 
 func hasSystemPackages(im *inventory.Image) bool {
-	return slices.ContainsFunc(im.Packages, func(p inventory.Package) bool { return match.IsSystem(p.Type) })
+	return slices.ContainsFunc(im.Packages, func(p inventory.Package) bool { return inventory.IsSystem(p.Type) })
 }

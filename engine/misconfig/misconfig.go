@@ -1,0 +1,74 @@
+// Package misconfig finds settings that weaken an image: what its configuration
+// asks of a runtime, how it was made, who may log in, and files that give rights
+// away.
+//
+// It looks at facts that were gathered already, and reads nothing. Start with
+// Check; rules.go lists what is looked for.
+package misconfig
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/pratique/pratique/engine/image"
+	"github.com/pratique/pratique/engine/inventory"
+)
+
+// Check lists what is wrong with an image, the gravest first. The history is
+// shown in findings: it is to hold no secret any more. Nothing is said of a
+// configuration that is not known (nil).
+func Check(im *inventory.Image, r *image.Runtime, history []image.History) []inventory.Misconfiguration {
+	c := &checker{image: im, layers: layersOf(history)}
+	if r != nil {
+		c.runtime(r)
+	}
+	c.history(history)
+	for _, f := range im.Marked {
+		c.file(f)
+	}
+	c.accounts()
+	slices.SortStableFunc(c.found, func(a, b inventory.Misconfiguration) int {
+		return cmp.Or(cmp.Compare(rank[b.Severity], rank[a.Severity]), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Layer, b.Layer))
+	})
+	return c.found
+}
+
+var rank = map[string]int{low: 1, medium: 2, high: 3, critical: 4}
+
+// maxFound bounds what is told of one image: a layer may have any number of
+// files that are writable by all.
+const maxFound = 5000
+
+type checker struct {
+	image  *inventory.Image
+	layers []int // that each step of the history made; -1 for none
+	found  []inventory.Misconfiguration
+}
+
+// add notes one finding by its rule.
+func (c *checker) add(id, path, detail string, layer int) {
+	if len(c.found) >= maxFound {
+		return
+	}
+	r := rules[id]
+	c.found = append(c.found, inventory.Misconfiguration{
+		Rule: id, Severity: r.severity, Message: r.message, Path: path, Detail: inventory.Printable(detail), Layer: layer,
+	})
+}
+
+// config is the layer of what stands in the configuration.
+const configLayer = -1
+
+// layersOf tells which layer each step of the history made.
+func layersOf(history []image.History) []int {
+	layers := make([]int, len(history))
+	next := 0
+	for i, h := range history {
+		layers[i] = configLayer
+		if !h.Empty {
+			layers[i] = next
+			next++
+		}
+	}
+	return layers
+}

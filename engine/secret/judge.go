@@ -1,0 +1,94 @@
+package secret
+
+import (
+	"math"
+	"regexp"
+	"strings"
+)
+
+// allows reports whether a match is no secret by a list. line is the line of the
+// match.
+func (a *allowlist) allows(path, secret, match, line string) bool {
+	target := secret
+	switch a.target {
+	case "match":
+		target = match
+	case "line":
+		target = line
+	}
+	checks := []struct{ wanted, met bool }{
+		{len(a.paths) > 0, anyMatch(a.paths, path)},
+		{len(a.regexes) > 0, anyMatch(a.regexes, target)},
+		{len(a.stopwords) > 0, hasAny(strings.ToLower(secret), a.stopwords)},
+	}
+	some, every := false, true
+	for _, c := range checks {
+		if c.wanted {
+			some = some || c.met
+			every = every && c.met
+		}
+	}
+	if a.all {
+		return some && every
+	}
+	return some
+}
+
+func anyMatch(all []*regexp.Regexp, text string) bool {
+	for _, re := range all {
+		if re.MatchString(text) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasAny(text string, words []string) bool {
+	for _, w := range words {
+		if strings.Contains(text, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// entropy is Shannon's, in bits for each byte.
+func entropy(s string) float64 {
+	if s == "" {
+		return 0
+	}
+	var counts [256]int
+	for i := range len(s) {
+		counts[s[i]]++
+	}
+	bits := 0.0
+	for _, n := range counts {
+		if n > 0 {
+			p := float64(n) / float64(len(s))
+			bits -= p * math.Log2(p)
+		}
+	}
+	return bits
+}
+
+// placeholders are words of values that stand for a secret, in lower case.
+var placeholders = []string{
+	"example", "changeme", "change_me", "change-me", "placeholder", "your_", "your-", "yourpassword", "yoursecret", "xxxx", "dummy",
+	"sample", "redacted", "notasecret", "not-a-secret", "insert", "replace", "<", "todo", "fake", "test_key", "0123456789", "1234567890", "abcdef0123",
+}
+
+// weakWords are passwords that stand in examples, and that protect nothing.
+var weakWords = map[string]bool{
+	"password": true, "passwd": true, "pass": true, "secret": true, "user": true, "admin": true, "root": true, "guest": true, "foo": true, "bar": true,
+	"test": true, "postgres": true, "mysql": true, "redis": true, "token": true, "pwd": true, "username": true,
+}
+
+// confidence is high unless the value looks like one that stands for another.
+// The general rule guesses by names alone.
+func confidence(r *rule, secret string) string {
+	low := strings.ToLower(secret)
+	if weakWords[low] || hasAny(low, placeholders) || r.kind == "generic-secret" {
+		return Low
+	}
+	return High
+}

@@ -1,0 +1,249 @@
+package secret
+
+import (
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/zricethezav/gitleaks/v8/config"
+)
+
+// rule is one compiled rule.
+type rule struct {
+	id, kind, description string
+	keywords              []string // lower case
+	re                    *regexp.Regexp
+	path                  *regexp.Regexp // nil: every path
+	entropy               float64
+	group                 int
+	allow                 []allowlist
+	// before and after are how much of the text round a keyword a match may
+	// take, in bytes.
+	before, after int
+	// assigned: the keyword is a name to which the secret is assigned, in the
+	// form that most of gitleaks' rules share.
+	assigned  bool
+	wantsMore bool                             // a value of letters alone is none
+	value     []atom                           // what is assigned begins with one of these
+	follows   map[string][]follow              // by keyword: one of them must hold; none: nothing is known
+	pre       func(text []byte, stop int) bool // as follows, by hand; nil: none
+	check     func(secret string) bool         // nil: every match counts
+}
+
+// allowlist says what is no secret.
+type allowlist struct {
+	paths, regexes []*regexp.Regexp
+	stopwords      []string // lower case
+	target         string   // what regexes look at: "" (the secret), "match", "line"
+	all            bool     // every kind of entry must apply
+}
+
+// gitleaksRules is the set that gitleaks itself uses by default.
+func gitleaksRules() string { return config.DefaultConfig }
+
+// document is the part of gitleaks' configuration that is used.
+// https://github.com/gitleaks/gitleaks#configuration
+type document struct {
+	Allowlist tomlAllowlist
+	Rules     []tomlRule
+}
+
+type tomlRule struct {
+	ID, Description, Regex, Path string
+	Entropy                      float64
+	SecretGroup                  int
+	Keywords                     []string
+	Allowlists                   []tomlAllowlist
+}
+
+type tomlAllowlist struct {
+	Paths, Regexes, Stopwords []string
+	RegexTarget, Condition    string
+}
+
+func loadRules() ([]*rule, allowlist, error) {
+	var doc document
+	if err := toml.Unmarshal([]byte(gitleaksRules()), &doc); err != nil {
+		return nil, allowlist{}, fmt.Errorf("read gitleaks' rules: %w", err)
+	}
+	global, err := compileAllowlist(doc.Allowlist)
+	if err != nil {
+		return nil, allowlist{}, err
+	}
+	var rules []*rule
+	for _, t := range doc.Rules {
+		if leftOut[t.ID] != "" {
+			continue
+		}
+		r, err := compileRule(t)
+		if err != nil {
+			return nil, allowlist{}, err
+		}
+		rules = append(rules, r)
+	}
+	for _, own := range ownRules {
+		r, err := compileRule(own.tomlRule)
+		if err != nil {
+			return nil, allowlist{}, err
+		}
+		r.kind, r.check, r.pre = own.kind, own.check, own.pre
+		rules = append(rules, r)
+	}
+	return rules, global, nil
+}
+
+func compileRule(t tomlRule) (*rule, error) {
+	r := &rule{id: t.ID, kind: kindOf(t.ID), description: t.Description, entropy: t.Entropy, group: t.SecretGroup}
+	var err error
+	if r.re, err = regexp.Compile(t.Regex); err != nil {
+		return nil, fmt.Errorf("compile secret rule %s: %w", t.ID, err)
+	}
+	if t.Path != "" {
+		if r.path, err = regexp.Compile(t.Path); err != nil {
+			return nil, fmt.Errorf("compile secret rule %s: %w", t.ID, err)
+		}
+	}
+	for _, a := range t.Allowlists {
+		list, err := compileAllowlist(a)
+		if err != nil {
+			return nil, fmt.Errorf("compile secret rule %s: %w", t.ID, err)
+		}
+		r.allow = append(r.allow, list)
+	}
+	for _, word := range t.Keywords {
+		r.keywords = append(r.keywords, strings.ToLower(word))
+	}
+	if len(r.keywords) == 0 {
+		return nil, fmt.Errorf("compile secret rule %s: it has no keyword", t.ID)
+	}
+	re, err := syntax.Parse(t.Regex, syntax.Perl)
+	if err != nil {
+		return nil, fmt.Errorf("compile secret rule %s: %w", t.ID, err)
+	}
+	r.before, r.after = windowOf(re)
+	if r.assigned = strings.Contains(t.Regex, assignment); r.assigned {
+		r.before, r.after = assignedBefore, assignedAfter
+		r.value = valueOf(re)
+		for _, a := range r.allow {
+			r.wantsMore = r.wantsMore || !a.all && a.target == "" && slices.ContainsFunc(a.regexes, func(re *regexp.Regexp) bool { return re.String() == namesOnly })
+		}
+		return r, nil
+	}
+	r.follows = map[string][]follow{}
+	for _, word := range r.keywords {
+		r.follows[word] = followsOf(re, word)
+	}
+	return r, nil
+}
+
+// window gives the part of the text in which a match round a keyword at
+// text[at:stop] can lie; false when there can be none. It errs on the side of
+// yes.
+func (r *rule) window(keyword string, text []byte, at, stop int) (window, bool) {
+	w := window{max(at-r.before, 0), min(stop+r.after, len(text))}
+	if r.assigned {
+		end, ok := r.assigns(text, stop)
+		for w.from = at; w.from > 0 && w.from > at-assignedBefore && isNamePart(text[w.from-1]); {
+			w.from--
+		}
+		w.from, w.to = max(w.from-1, 0), min(end+assignedTail, len(text))
+		return w, ok
+	}
+	if r.pre != nil {
+		return w, r.pre(text, stop)
+	}
+	all := r.follows[keyword]
+	for i := range all {
+		if all[i].holds(text, at, stop) {
+			return w, true
+		}
+	}
+	return w, len(all) == 0
+}
+
+// assignment is the part of an expression by which gitleaks' rules look for a
+// name and a value: the rest of the name, a quote, an operator.
+const assignment = `(?:[ \t\w.-]{0,20})[\s'"]{0,3}(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)`
+
+// Sizes of windows, in bytes. A private key of 16,384 bits takes 12,500.
+const (
+	boundedWindow = 1 << 10
+	wideWindow    = 16 << 10
+	context       = 16 // more, so that a word's border is seen
+
+	// The forms of names and values are short; a value that reaches the end of
+	// its window is looked at again in a wide one.
+	assignedBefore = 96
+	assignedAfter  = 512
+	assignedTail   = 160 // behind the first piece of a value that has other bytes than usual
+)
+
+// windowOf tells how far from a keyword a match may reach. Where an expression
+// has no bound, and its keyword stands at its beginning, most lies behind.
+func windowOf(re *syntax.Regexp) (before, after int) {
+	n, bounded := longest(re)
+	if bounded && n <= boundedWindow {
+		return n + context, n + context
+	}
+	return boundedWindow, wideWindow
+}
+
+// longest is the length of the longest match, in bytes of ASCII; false when
+// there is no bound.
+func longest(re *syntax.Regexp) (n int, bounded bool) {
+	switch re.Op {
+	case syntax.OpLiteral:
+		return len(re.Rune), true
+	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return 1, true
+	case syntax.OpStar, syntax.OpPlus:
+		return 0, false
+	case syntax.OpRepeat:
+		each, ok := longest(re.Sub[0])
+		return each * re.Max, ok && re.Max >= 0
+	case syntax.OpQuest, syntax.OpCapture:
+		return longest(re.Sub[0])
+	case syntax.OpConcat:
+		for _, sub := range re.Sub {
+			m, ok := longest(sub)
+			if !ok {
+				return 0, false
+			}
+			n += m
+		}
+		return n, true
+	case syntax.OpAlternate:
+		for _, sub := range re.Sub {
+			m, ok := longest(sub)
+			if !ok {
+				return 0, false
+			}
+			n = max(n, m)
+		}
+		return n, true
+	}
+	return 0, true // borders and the empty match
+}
+
+func compileAllowlist(t tomlAllowlist) (allowlist, error) {
+	a := allowlist{target: t.RegexTarget, all: strings.EqualFold(t.Condition, "and")}
+	for _, word := range t.Stopwords {
+		a.stopwords = append(a.stopwords, strings.ToLower(word))
+	}
+	for _, from := range []struct {
+		texts []string
+		to    *[]*regexp.Regexp
+	}{{t.Paths, &a.paths}, {t.Regexes, &a.regexes}} {
+		for _, text := range from.texts {
+			re, err := regexp.Compile(text)
+			if err != nil {
+				return a, fmt.Errorf("compile list of what is no secret: %w", err)
+			}
+			*from.to = append(*from.to, re)
+		}
+	}
+	return a, nil
+}
