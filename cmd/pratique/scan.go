@@ -15,6 +15,7 @@ import (
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/layer"
 	"github.com/pratique/pratique/engine/policy/bundle"
+	"github.com/pratique/pratique/engine/sbom"
 	"github.com/pratique/pratique/internal/config"
 	"github.com/pratique/pratique/internal/feeds"
 	"github.com/pratique/pratique/internal/scan"
@@ -39,6 +40,8 @@ IMAGE is a reference in a registry, or
   pratique scan oci:./layout --format json | jq .findings
   docker save app:1.0 | gzip > app.tgz && pratique scan docker-archive:app.tgz
   CONTAINERD_NAMESPACE=k8s.io pratique scan containerd:registry.example/team/app:1.0
+  pratique scan debian:12 --platform linux/amd64 --format cyclonedx > sbom.json
+  pratique scan registry.example/team/app:1.0 --sbom sbom.json
   pratique scan oci-archive:image.tar --policy ./bundle.json --tag registry.example/team/app:1.0`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := flags.load()
@@ -60,7 +63,8 @@ IMAGE is a reference in a registry, or
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&o.format, "format", "table", "table or json")
+	cmd.Flags().StringVar(&o.format, "format", "table", "table, json, cyclonedx or spdx")
+	cmd.Flags().StringVar(&o.sbom, "sbom", "", "file with a bill of materials (CycloneDX, SPDX, Syft) to compare with what is found")
 	cmd.Flags().StringVar(&o.platform, "platform", "", "only this platform, as in linux/arm64")
 	cmd.Flags().StringVar(&o.policy, "policy", "", "bundle: the name of one that ships, or a file (default: policy.active)")
 	cmd.Flags().StringVar(&o.tag, "tag", "", "name under which the policy is to judge a layout")
@@ -70,8 +74,8 @@ IMAGE is a reference in a registry, or
 
 // scanOptions are the flags of scan.
 type scanOptions struct {
-	format, platform, policy, tag string
-	noCache                       bool
+	format, platform, policy, tag, sbom string
+	noCache                             bool
 }
 
 // scanCache bounds what scans keep in the data directory, in bytes.
@@ -92,6 +96,10 @@ func scanImage(ctx context.Context, c config.Config, reference string, o scanOpt
 		return nil, fmt.Errorf("no vulnerability data in %s: run `pratique feeds sync` first", c.DataDir)
 	}
 	defer data.Release()
+	bill, err := readBill(o.sbom)
+	if err != nil {
+		return nil, err
+	}
 	images, name, err := openImage(ctx, reference, o.tag)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", reference, err)
@@ -109,12 +117,28 @@ func scanImage(ctx context.Context, c config.Config, reference string, o scanOpt
 	p := newProgress(out)
 	defer p.done()
 	docs, err = scan.Scan(ctx, images, images.Root(), scan.Options{
-		Reference: reference, Name: name, Bundle: b, Data: data, Analyzer: analyzer, Cache: cache, Platform: o.platform, Progress: p.show, Now: time.Now(),
+		Reference: reference, Name: name, Bundle: b, Data: data, Analyzer: analyzer, Cache: cache, SBOM: bill, Platform: o.platform, Progress: p.show, Now: time.Now(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("scan %s: %w", reference, err)
 	}
 	return docs, nil
+}
+
+// readBill reads the bill of materials of --sbom, if there is one.
+func readBill(file string) (*sbom.Document, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("open bill of materials: %w", err)
+	}
+	doc, err := sbom.Read(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return doc, nil
 }
 
 // openImage opens what the reference stands for. The name under which a policy

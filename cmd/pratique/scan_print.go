@@ -5,9 +5,11 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pratique/pratique/engine/finding"
 	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/sbom"
 	"github.com/pratique/pratique/internal/scan"
 )
 
@@ -17,8 +19,10 @@ func printScan(w io.Writer, format string, documents []scan.Document) error {
 		return printJSON(w, documents[0])
 	case format == "json":
 		return printJSON(w, documents)
+	case format == "cyclonedx" || format == "spdx":
+		return printBill(w, format, documents)
 	case format != "table":
-		return fmt.Errorf("--format %s: want table or json", format)
+		return fmt.Errorf("--format %s: want table, json, cyclonedx or spdx", format)
 	}
 	for i, d := range documents {
 		if i > 0 {
@@ -29,6 +33,22 @@ func printScan(w io.Writer, format string, documents []scan.Document) error {
 		}
 	}
 	return nil
+}
+
+// printBill writes the bill of materials of one image.
+func printBill(w io.Writer, format string, documents []scan.Document) error {
+	if len(documents) != 1 {
+		return fmt.Errorf("--format %s is of one image, and there are %d platforms: name one with --platform", format, len(documents))
+	}
+	d := documents[0]
+	if d.Image == nil {
+		return fmt.Errorf("--format %s: this is no image that could be read (%s)", format, d.Kind)
+	}
+	in := sbom.Input{Name: d.Reference, Image: d.Image, Findings: d.Findings, Version: versionText(), Created: time.Now()}
+	if format == "spdx" {
+		return sbom.SPDX(w, in)
+	}
+	return sbom.CycloneDX(w, in)
 }
 
 func printDocument(w io.Writer, d scan.Document) error {
@@ -43,6 +63,7 @@ func printDocument(w io.Writer, d scan.Document) error {
 		{[]string{"SEVERITY", "ID", "PACKAGE", "INSTALLED", "FIXED IN", "WHERE"}, findingRows(d.Findings)},
 		{[]string{"SECRET", "BEGINS WITH", "WHERE", "LAYER"}, secretRows(d.Secrets)},
 		{[]string{"SETTING", "RULE", "WHAT", "WHERE"}, settingRows(d.Misconfig)},
+		{[]string{"SBOM", "PACKAGE", "IN THE IMAGE", "IN THE SBOM"}, billRows(d.SBOM)},
 		{[]string{"GAP", "CODE", "WHAT IS NOT KNOWN"}, gapRows(d.Gaps)},
 	} {
 		if len(t.rows) == 0 {
@@ -99,6 +120,26 @@ func secretRows(secrets []inventory.Secret) (rows [][]string) {
 func settingRows(settings []inventory.Misconfiguration) (rows [][]string) {
 	for _, m := range settings {
 		rows = append(rows, []string{strings.ToUpper(m.Severity), m.Rule, m.Message, dash(m.Path)})
+	}
+	return rows
+}
+
+// billRows tells how a bill of materials differs from the image.
+func billRows(d *sbom.Difference) (rows [][]string) {
+	if d == nil {
+		return nil
+	}
+	for _, p := range d.OnlyImage {
+		rows = append(rows, []string{"not in it", p.Name, p.Version, "-"})
+	}
+	for _, p := range d.OnlyBill {
+		rows = append(rows, []string{"only in it", p.Name, "-", dash(p.Version)})
+	}
+	for _, c := range d.Versions {
+		rows = append(rows, []string{"other version", c.Name, strings.Join(c.Image, ", "), strings.Join(c.Bill, ", ")})
+	}
+	if len(rows) == 0 {
+		rows = append(rows, []string{"agrees", fmt.Sprintf("%d packages", d.Same), "", ""})
 	}
 	return rows
 }

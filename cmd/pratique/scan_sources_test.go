@@ -81,3 +81,39 @@ func compressed(t *testing.T, file string) string {
 	fatal(t, in.Close())
 	return out.Name()
 }
+
+// TestScanBills: a bill that scan writes agrees with the image; one that lies is
+// shown to.
+func TestScanBills(t *testing.T) {
+	layout := filepath.Join(sharedtest.Dir(t, "corpus"), "node-app")
+	data := synced(t)
+	for _, format := range []string{"cyclonedx", "spdx"} {
+		out, errOut, code := pratique(t, "scan", "oci:"+layout, "--format", format, "--set", "data_dir="+data)
+		if code != 1 {
+			t.Fatalf("%s: exit %d %s", format, code, errOut)
+		}
+		file := filepath.Join(t.TempDir(), "sbom.json")
+		fatal(t, os.WriteFile(file, []byte(out), 0o600))
+		out, _, _ = pratique(t, "scan", "oci:"+layout, "--sbom", file, "--set", "data_dir="+data)
+		if !strings.Contains(out, "agrees") {
+			t.Errorf("%s does not agree with its own image: %s", format, out)
+		}
+		lie := strings.ReplaceAll(readText(t, file), "lodash@4.17.15", "lodash@4.17.21")
+		fatal(t, os.WriteFile(file, []byte(lie), 0o600))
+		out, _, _ = pratique(t, "scan", "oci:"+layout, "--sbom", file, "--set", "data_dir="+data)
+		if !strings.Contains(out, "other version") {
+			t.Errorf("%s: the lie is not told: %.2000s", format, out)
+		}
+	}
+	multi := filepath.Join(sharedtest.Dir(t, "corpus"), "alpine-3.20-multiarch")
+	if _, errOut, code := pratique(t, "scan", "oci:"+multi, "--format", "spdx", "--set", "data_dir="+data); code != 2 || !strings.Contains(errOut, "--platform") {
+		t.Errorf("two platforms: exit %d %s", code, errOut)
+	}
+}
+
+func readText(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	fatal(t, err)
+	return string(raw)
+}

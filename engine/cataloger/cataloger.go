@@ -100,7 +100,8 @@ var All = []*Cataloger{
 	{Name: "lock", Names: lockNames, Wants: isLock, Lock: true, MaxSize: maxLock, Read: readLock},
 	{Name: "java", Names: javaEndings, Wants: isJavaArchive, MaxSize: maxJava, ReadAt: readJavaArchive},
 	{Name: "unread", Names: []string{"db.sqlite"}, Wants: isUnread, ByPath: true, Read: readUnread},
-	{Name: "go", Sniff: isProgram, Read: readGoProgram},
+	{Name: "java-runtime", Sniff: isJDKRelease, MaxSize: maxRelease, Read: readJDKRelease},
+	{Name: "program", Sniff: isProgram, Read: readProgram},
 }
 
 // ForContent gives the cataloger that wants a file for its first bytes, or nil.

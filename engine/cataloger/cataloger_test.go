@@ -87,7 +87,7 @@ func TestRead(t *testing.T) {
 		{"dpkg of distroless", "var/lib/dpkg/status.d/openssl", "Package: openssl\nVersion: 3.0\n", []string{"database deb", "deb openssl 3.0"}},
 		{"dpkg list", "srv/var/lib/dpkg/info/p:amd64.list", "/.\n/usr/bin/x\n/usr/share/doc/p/copyright\n/usr/lib/x.egg-info\n", []string{"owned p srv/usr/bin/x", "owned p srv/usr/lib/x.egg-info"}},
 		{"control characters", status, strings.Replace(deb, "openssl", "open\x1bssl", 1), []string{"database deb", `deb open\x1bssl 3.0 amd64`}},
-		{"apk", installed, "C:Q1x\nP:libssl3\nV:3.3-r0\nA:x86_64\nL:MIT\no:openssl\nF:usr/lib\nR:libssl.so.3\nF:usr/bin\nR:x\n\nP:b\nV:1\n", []string{"database apk", "apk libssl3 3.3-r0 from openssl 3.3-r0 x86_64", "apk b 1", "owned libssl3 usr/bin/x"}},
+		{"apk", installed, "C:Q1x\nP:libssl3\nV:3.3-r0\nA:x86_64\nL:MIT\no:openssl\nF:usr/lib\nR:libssl.so.3\nF:usr/bin\nR:x\n\nP:b\nV:1\n", []string{"database apk", "apk libssl3 3.3-r0 from openssl 3.3-r0 x86_64", "apk b 1", "owned libssl3 usr/lib/libssl.so.3", "owned libssl3 usr/bin/x"}},
 		{"apk partly broken", installed, "P:a\nV:1\n\nP:b\n\nnonsense\n\n", []string{"database apk", "apk a 1", "partial apk-records"}},
 		{"apk all broken", "usr/lib/apk/db/installed", "nonsense\n", []string{"database apk", "blind apk-records"}},
 		{"npm", "a/package.json", `{"name":"@s/a","version":"1.0.0","license":"MIT"}`, []string{"npm @s/a 1.0.0"}},

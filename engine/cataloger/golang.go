@@ -3,9 +3,7 @@ package cataloger
 import (
 	"bytes"
 	"encoding/binary"
-	"io"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"github.com/pratique/pratique/engine/inventory"
@@ -23,8 +21,7 @@ const (
 	goInline     = 2       // flag: the strings are inline
 	goMaxModules = 4 << 20 // bytes of the module text
 	goMaxVersion = 4096
-	goBlock      = 64 << 10 // bytes read at a time
-	goMaxBlocks  = 64       // build informations in one file; a program may embed others
+	goMaxBlocks  = 64 // build informations in one file; a program may embed others
 )
 
 // The module text stands between these, by which cmd/go finds it again.
@@ -33,97 +30,49 @@ var (
 	goModulesEnd   = []byte("\xf9\x32\x43\x31\x86\x18\x20\x72\x00\x82\x42\x10\x41\x16\xd8\xf2")
 )
 
-// isProgram: ELF, PE and Mach-O, fat ones too (but no Java class, which begins
-// with the same number as a fat Mach-O and then has a version from 45 up).
-func isProgram(head []byte) bool {
-	if len(head) < 8 {
-		return false
-	}
-	switch string(head[:4]) {
-	case "\x7fELF", "\xfe\xed\xfa\xce", "\xfe\xed\xfa\xcf", "\xce\xfa\xed\xfe", "\xcf\xfa\xed\xfe":
-		return true
-	case "\xca\xfe\xba\xbe", "\xca\xfe\xba\xbf":
-		return binary.BigEndian.Uint32(head[4:]) < 40
-	}
-	return head[0] == 'M' && head[1] == 'Z'
+// goSearch finds the build information in a program. What looks like the magic
+// and has no valid strings behind it is data: the go command itself contains
+// the magic as a constant.
+type goSearch struct {
+	out   *Result
+	found int
+	old   bool // one is from before Go 1.18
 }
 
-// readGoProgram searches a program for build information, in memory that does
-// not grow with the program. What looks like the magic and has no valid strings
-// behind it is data: the go command itself contains the magic as a constant.
-func readGoProgram(r io.Reader, out *Result) {
-	s := goScan{r: r, buf: make([]byte, 0, goBlock)}
-	found, old := 0, false
-	for found < goMaxBlocks && s.find() {
-		size, flags := s.window()[len(goMagic)], s.window()[len(goMagic)+1]
+// search looks at one block of the program.
+func (s *goSearch) search(p *program, from, to int) {
+	for i := (from + goAlign - 1) &^ (goAlign - 1); i < to && s.found < goMaxBlocks; i += goAlign {
+		if p.buf[i] != goMagic[0] || !p.need(i, goHeader) || string(p.buf[i:i+len(goMagic)]) != goMagic {
+			continue
+		}
+		size, flags := p.buf[i+len(goMagic)], p.buf[i+len(goMagic)+1]
 		if flags&goInline == 0 {
-			old = old || flags <= 1 && (size == 4 || size == 8)
-		} else if version, modules, ok := s.strings(); ok {
-			found++
-			addGoBuild(version, modules, out)
-		}
-		s.at += goAlign
-	}
-	slices.SortStableFunc(out.Packages, func(a, b inventory.Package) int {
-		return strings.Compare(a.Name+"@"+a.Version, b.Name+"@"+b.Version)
-	})
-	out.Packages = slices.Compact(out.Packages)
-	if found == 0 && old {
-		out.gap(inventory.Partial, "go-build-info", "a Go program from before Go 1.18, whose build information this version does not read")
-	}
-	if found == goMaxBlocks {
-		out.gap(inventory.Partial, "go-build-info-many", "the file holds more Go programs than are read")
-	}
-}
-
-// goScan is a window on a program; it begins at a multiple of goAlign.
-type goScan struct {
-	r    io.Reader
-	buf  []byte // what was read and not yet dropped
-	at   int    // where in buf the window begins
-	done bool
-}
-
-func (s *goScan) window() []byte { return s.buf[s.at:] }
-
-// find moves the window to the next magic with its whole header.
-func (s *goScan) find() bool {
-	for {
-		for ; s.at+goHeader <= len(s.buf); s.at += goAlign {
-			if s.buf[s.at] == goMagic[0] && string(s.buf[s.at:s.at+len(goMagic)]) == goMagic {
-				return true
-			}
-		}
-		if s.fill(len(s.buf) - s.at + 1); s.at+goHeader > len(s.buf) && s.done {
-			return false
+			s.old = s.old || flags <= 1 && (size == 4 || size == 8)
+		} else if version, modules, ok := goStrings(p, i); ok {
+			s.found++
+			addGoBuild(version, modules, s.out)
 		}
 	}
 }
 
-// fill reads until the window has n bytes or the program ends. What lies before
-// the window is dropped once it is the greater part, so that each byte is moved
-// a few times at most.
-func (s *goScan) fill(n int) {
-	for len(s.buf)-s.at < n && !s.done {
-		if drop := min(s.at, len(s.buf)); drop > len(s.buf)/2 {
-			s.buf = append(s.buf[:0], s.buf[drop:]...)
-			s.at -= drop
-		}
-		s.buf = slices.Grow(s.buf, goBlock/2)
-		k, err := s.r.Read(s.buf[len(s.buf):cap(s.buf)])
-		s.buf = s.buf[:len(s.buf)+k]
-		s.done = err != nil
+// finish says what was not read.
+func (s *goSearch) finish() {
+	if s.found == 0 && s.old {
+		s.out.gap(inventory.Partial, "go-build-info", "a Go program from before Go 1.18, whose build information this version does not read")
+	}
+	if s.found == goMaxBlocks {
+		s.out.gap(inventory.Partial, "go-build-info-many", "the file holds more Go programs than are read")
 	}
 }
 
-// strings reads the two strings behind a magic.
-func (s *goScan) strings() (version string, modules []byte, ok bool) {
-	raw, end, ok := s.text(goHeader, goMaxVersion)
+// goStrings reads the two strings behind the magic at an offset.
+func goStrings(p *program, at int) (version string, modules []byte, ok bool) {
+	raw, end, ok := goString(p, at+goHeader, goMaxVersion)
 	version = string(raw)
 	if !ok || !strings.HasPrefix(version, "go") && !strings.HasPrefix(version, "devel") || !isText(version) {
 		return "", nil, false
 	}
-	modules, _, ok = s.text(end, goMaxModules)
+	modules, _, ok = goString(p, end, goMaxModules)
 	if !ok {
 		return "", nil, false
 	}
@@ -135,23 +84,22 @@ func (s *goScan) strings() (version string, modules []byte, ok bool) {
 	return version, inner, start && stop
 }
 
-// text reads one string at an offset of the window.
-func (s *goScan) text(at, limit int) (text []byte, end int, ok bool) {
-	s.fill(at + binary.MaxVarintLen64)
-	if at > len(s.window()) {
+// goString reads one string at an offset of the window.
+func goString(p *program, at, limit int) (text []byte, end int, ok bool) {
+	p.need(at, binary.MaxVarintLen64)
+	if at > len(p.buf) {
 		return nil, 0, false
 	}
-	n, size := binary.Uvarint(s.window()[at:])
+	n, size := binary.Uvarint(p.buf[at:])
 	if size <= 0 || n > uint64(limit) {
 		return nil, 0, false
 	}
 	at += size
 	end = at + int(n)
-	s.fill(end)
-	if end > len(s.window()) {
+	if !p.need(at, int(n)) {
 		return nil, 0, false
 	}
-	return s.window()[at:end], end, true
+	return p.buf[at:end], end, true
 }
 
 func isText(s string) bool {

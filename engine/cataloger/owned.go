@@ -1,6 +1,7 @@
 package cataloger
 
 import (
+	"path"
 	"strings"
 
 	"github.com/pratique/pratique/engine/inventory"
@@ -12,7 +13,14 @@ func isWorthClaiming(p string) bool {
 	if c := ForPath(p); c != nil {
 		return !c.Lock && !c.Database
 	}
-	return mayBeProgram(p)
+	return mayBeProgram(p) || isKnownLibrary(p)
+}
+
+// isKnownLibrary: shared libraries among the programs that are known by their
+// version's text.
+func isKnownLibrary(p string) bool {
+	base := path.Base(p)
+	return strings.HasPrefix(base, "lib") && strings.Contains(base, ".so") && len(textsFor(base).rows) > 0
 }
 
 // mayBeProgram: what is run lies where programs are, or bears no extension and

@@ -1,6 +1,9 @@
 package inventory
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // distPackages belongs to Debian's own packages: others install into
 // /usr/local. https://www.debian.org/doc/packaging-manuals/python-policy/
@@ -39,10 +42,28 @@ func (s *squasher) ownership() {
 			continue
 		}
 		p.OwnedBy = owned[s.from[i]]
-		if p.OwnedBy == "" && hasDeb && len(s.claims) == 0 && strings.HasPrefix(p.Location, distPackages) {
+		if p.OwnedBy == "" && hasDeb && len(s.claims) == 0 && distroPlace(p) {
 			p.OwnedBy = "dpkg"
 		}
 	}
+}
+
+// dropTwins removes programs that are known by their version's text alone and
+// that a system package has installed: they are that package, once more.
+func (s *squasher) dropTwins() {
+	s.image.Packages = slices.DeleteFunc(s.image.Packages, func(p Package) bool { return p.Type == TypeBinary && p.OwnedBy != "" })
+}
+
+// distroPlace reports whether a package lies where only the distribution puts
+// such files. Distroless images have no lists that would say so.
+func distroPlace(p *Package) bool {
+	if strings.HasPrefix(p.Location, distPackages) {
+		return true
+	}
+	if p.Type != TypeBinary || strings.HasPrefix(p.Location, "usr/local/") {
+		return false
+	}
+	return slices.ContainsFunc([]string{"usr/", "bin/", "sbin/", "lib/", "lib64/"}, func(dir string) bool { return strings.HasPrefix(p.Location, dir) })
 }
 
 // DatabaseRoot gives the root, within the image, of the system that a package

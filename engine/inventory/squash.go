@@ -56,6 +56,7 @@ func Squash(in SquashInput) *Image {
 	s.image.Distro = s.distro()
 	s.missingDatabase()
 	s.ownership()
+	s.dropTwins()
 	s.finish()
 	return s.image
 }

@@ -80,6 +80,9 @@ var ecosystemOf = map[string]string{
 	inventory.TypeSwift:    "SwiftURL",
 }
 
+// bitnamiNames are Bitnami's names of programs that are called otherwise.
+var bitnamiNames = map[string]string{"httpd": "apache", "openjdk": "java"}
+
 // targets groups the installed packages: the same package and version at
 // several places is one target, so that it becomes one finding.
 func (m *matcher) targets() []*target {
@@ -119,7 +122,11 @@ func (m *matcher) newTarget(p inventory.Package) *target {
 	t := &target{pkg: p, system: inventory.IsSystem(p.Type), locations: []string{p.Place()}}
 	if !t.system {
 		if ecosystem := ecosystemOf[p.Type]; ecosystem != "" {
-			t.lookups = []lookup{{ecosystem, p.Name, p.Version}}
+			name := p.Name
+			if p.Type == inventory.TypeBinary {
+				name = cmp.Or(bitnamiNames[name], name)
+			}
+			t.lookups = []lookup{{ecosystem, name, p.Version}}
 		}
 		return t
 	}

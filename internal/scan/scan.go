@@ -24,6 +24,7 @@ import (
 	"github.com/pratique/pratique/engine/layer"
 	"github.com/pratique/pratique/engine/policy"
 	"github.com/pratique/pratique/engine/policy/bundle"
+	"github.com/pratique/pratique/engine/sbom"
 )
 
 // Images is a place that has images. Both methods are safe for concurrent use.
@@ -42,8 +43,9 @@ type Options struct {
 	Bundle   *bundle.Bundle
 	Data     engine.Data
 	Analyzer *layer.Analyzer
-	Cache    *Cache // nil: everything is read
-	Platform string // "linux/arm64": only this one; "" for all
+	Cache    *Cache         // nil: everything is read
+	SBOM     *sbom.Document // a bill of materials to compare with; may be nil
+	Platform string         // "linux/arm64": only this one; "" for all
 	// Progress is told what is being done; it is called from several goroutines.
 	Progress func(step string)
 	Now      time.Time
@@ -65,6 +67,10 @@ type Document struct {
 	Malware   []inventory.Malware          `json:"malware,omitempty"`
 	Gaps      []inventory.Gap              `json:"gaps"`
 	Verdict   Verdict                      `json:"verdict"`
+	// SBOM is how a bill of materials, if one was given, differs.
+	SBOM *sbom.Difference `json:"sbom,omitempty"`
+	// Image is the whole inventory; nil for what is no image.
+	Image *inventory.Image `json:"-"`
 }
 
 // Package is an installed package, at all the places where it is.
@@ -179,6 +185,11 @@ func (s *scanner) scan(ctx context.Context, m *image.Manifest) error {
 // judge fills in what was found in an image, and what policy makes of it.
 func (s *scanner) judge(doc *Document, m *image.Manifest, subject inventory.Subject, im *inventory.Image) {
 	o := s.options
+	doc.Image = im
+	if o.SBOM != nil {
+		difference := sbom.Compare(im, o.SBOM)
+		doc.SBOM = &difference
+	}
 	doc.Platform, doc.Distro, doc.Packages = im.Platform.String(), im.Distro, packages(im.Packages)
 	if len(im.Locked) > 0 {
 		doc.Locked = packages(im.Locked)

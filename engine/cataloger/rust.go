@@ -1,0 +1,108 @@
+package cataloger
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/json"
+	"io"
+
+	"github.com/pratique/pratique/engine/inventory"
+)
+
+// A Rust program that was built with cargo-auditable holds the list of its
+// crates as JSON in zlib's format, in a section of its own. It is found by what
+// it begins with, in every kind of program alike.
+// https://github.com/rust-secure-code/cargo-auditable/blob/master/PARSING.md
+const (
+	rustStart    = `{"packages":[`
+	rustPacked   = 4 << 20  // bytes of a packed list
+	rustText     = 16 << 20 // bytes of a list
+	rustProbe    = 512      // bytes in which a packed list shows what it begins with
+	rustMaxLists = 64       // in one file
+	rustMaxTries = 100_000  // beginnings that are unpacked; data by chance has a few hundred in 1 GiB
+	zlibMethod   = 0x78     // first byte of zlib's format with a window of 32 KiB
+)
+
+// rustSearch finds the lists of crates in a program.
+type rustSearch struct {
+	out    *Result
+	found  int
+	tries  int
+	reader io.ReadCloser // zlib, made at the first try
+}
+
+// search looks at one block of the program.
+func (s *rustSearch) search(p *program, from, to int) {
+	for i := from; i < to && s.tries < rustMaxTries && s.found < rustMaxLists; i++ {
+		k := bytes.IndexByte(p.buf[i:to], zlibMethod)
+		if k < 0 {
+			return
+		}
+		if i += k; !mayBePacked(p.buf[i:min(len(p.buf), i+2+deflateProbe)]) {
+			continue
+		}
+		if s.tries++; s.begins(p, i) {
+			s.found++
+			s.read(p, i)
+		}
+	}
+}
+
+// finish says what was not read.
+func (s *rustSearch) finish() {
+	if s.found == rustMaxLists || s.tries == rustMaxTries {
+		s.out.gap(inventory.Partial, "rust-crates-many", "the file holds more that looks like a list of Rust crates than is read")
+	}
+}
+
+// unpack starts to unpack what stands at an offset.
+func (s *rustSearch) unpack(p *program, at, limit int) bool {
+	in := &tail{p: p, at: at, left: limit}
+	if s.reader == nil {
+		r, err := zlib.NewReader(in)
+		s.reader = r
+		return err == nil
+	}
+	again, ok := s.reader.(zlib.Resetter)
+	return ok && again.Reset(in, nil) == nil
+}
+
+// begins reports whether a list of crates is packed at an offset.
+func (s *rustSearch) begins(p *program, at int) bool {
+	var start [len(rustStart)]byte
+	if !s.unpack(p, at, rustProbe) {
+		return false
+	}
+	_, err := io.ReadFull(s.reader, start[:])
+	return err == nil && string(start[:]) == rustStart
+}
+
+// crate is one entry of the list.
+type crate struct {
+	Name, Version, Kind string
+}
+
+// read lists the crates that are in the program. Those that only built it are
+// left out.
+func (s *rustSearch) read(p *program, at int) {
+	var list struct{ Packages []crate }
+	if !s.unpack(p, at, rustPacked) {
+		return
+	}
+	raw, err := io.ReadAll(io.LimitReader(s.reader, rustText))
+	if err == nil {
+		err = json.Unmarshal(raw, &list)
+	}
+	if err != nil {
+		s.out.gap(inventory.Partial, "rust-crates", "the list of crates of a Rust program could not be read")
+		return
+	}
+	for _, c := range list.Packages {
+		if c.Name == "" || c.Version == "" || c.Kind == "build" || c.Kind == "dev" {
+			continue
+		}
+		if !s.out.add(inventory.Package{Type: inventory.TypeCargo, Name: c.Name, Version: c.Version}) {
+			return
+		}
+	}
+}
