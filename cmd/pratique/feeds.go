@@ -17,7 +17,7 @@ func newFeedsCommand(flags *configFlags) *cobra.Command {
 		Use: "feeds", Short: "Bring vulnerability data up to date, or show what there is",
 		Long: "Bring vulnerability data up to date, or show what there is. Works on the data folder\nalone; a running serve picks new data up within seconds.",
 	}
-	cmd.AddCommand(newFeedsSyncCommand(flags), newFeedsListCommand(flags))
+	cmd.AddCommand(newFeedsSyncCommand(flags), newFeedsListCommand(flags), newFeedsExportCommand(flags), newFeedsImportCommand(flags))
 	return cmd
 }
 

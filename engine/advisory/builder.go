@@ -1,27 +1,33 @@
 package advisory
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
-// Builder makes one index file. Values go to an unnamed spool file as they come;
-// memory holds keys and offsets alone. One builder at a time may work on a
-// directory; it is not safe for concurrent use. Finish or Abort ends it.
+// Builder makes one index file, or one segment to make index files from. What
+// comes is sorted on disk: memory does not grow with the number of advisories
+// or packages, only with the largest package. One builder at a time may work on
+// a directory. Add, AddScore and Note are safe for concurrent use. Finish, Save
+// or Abort ends it.
 type Builder struct {
 	dir      string
-	spool    *spool
-	refs     map[Key][]spooled
+	segments []*segment
+	old      *Index // values that did not change are copied from it; may be nil
 	coverage []Coverage
-	epss     map[string][]byte // by key; see exploit.go
+
+	mu     sync.Mutex        // held while a record is added
+	sorter *sorter           // nil once ended
+	epss   map[string][]byte // by key; see exploit.go
 }
 
 // Limits of one index: the format counts keys and their bytes in 32 bits.
@@ -46,11 +52,7 @@ func NewBuilder(dir string) (*Builder, error) {
 	if err := removeStale(dir); err != nil {
 		return nil, err
 	}
-	s, err := newSpool(dir)
-	if err != nil {
-		return nil, err
-	}
-	return &Builder{dir: dir, spool: s, refs: map[Key][]spooled{}}, nil
+	return &Builder{dir: dir, sorter: newSorter(dir)}, nil
 }
 
 // removeStale removes what killed builders left.
@@ -78,10 +80,10 @@ func (b *Builder) Add(a Advisory) error {
 	if err := key.check(); err != nil {
 		return err
 	}
-	if key.Ecosystem == "" || a.ID == "" {
-		return fmt.Errorf("%w: advisory %.64q without id or ecosystem", errBadKey, a.ID)
+	if key.Ecosystem == "" || a.ID == "" || len(a.ID) > maxID || strings.IndexByte(a.ID, 0) >= 0 {
+		return fmt.Errorf("%w: advisory %.64q without ecosystem, or its id", errBadKey, a.ID)
 	}
-	return b.put(key, encodeValue([]Advisory{a}))
+	return b.put(record{key: sortKey(key, a.ID), rank: timeRank(a.Modified), part: encodeValue([]Advisory{a})})
 }
 
 // AddScore takes what NVD says of one CVE. Of several for one CVE the one with
@@ -91,10 +93,10 @@ func (b *Builder) AddScore(s Score) error {
 	if err := key.check(); err != nil {
 		return err
 	}
-	if !(s.Base >= 0 && s.Base <= 10) {
+	if !(s.Base >= 0 && s.Base <= 10) || math.Signbit(s.Base) {
 		return fmt.Errorf("score of %.64s out of bounds: %v", s.CVE, s.Base)
 	}
-	return b.put(key, encodeScore(s))
+	return b.put(record{key: sortKey(key, ""), rank: math.Float64bits(s.Base), part: encodeScore(s)})
 }
 
 // SetCoverage says what the index has. Synced is not part of the content: it
@@ -106,17 +108,26 @@ func (b *Builder) SetCoverage(coverage []Coverage) {
 	})
 }
 
-func (b *Builder) put(key Key, value []byte) error {
-	if len(b.refs) >= maxKeys {
-		return fmt.Errorf("more than %d packages in the vulnerability data", maxKeys)
+// timeRank orders times of whole seconds as unsigned numbers.
+func timeRank(t time.Time) uint64 { return uint64(t.Unix()) ^ 1<<63 }
+
+func rankTime(rank uint64) time.Time { return time.Unix(int64(rank^1<<63), 0).UTC() }
+
+func (b *Builder) put(r record) error {
+	if len(r.part) > maxPart {
+		return fmt.Errorf("advisory of %d bytes", len(r.part))
 	}
-	ref, err := b.spool.put(value)
-	if err != nil {
-		return err
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sorter == nil {
+		return fmt.Errorf("write vulnerability index: %w", os.ErrClosed)
 	}
-	b.refs[key] = append(b.refs[key], ref)
-	return nil
+	return b.sorter.add(r)
 }
+
+// Reuse lets Finish copy the values that did not change from an older index,
+// which stays open until then. The new file is the same with and without.
+func (b *Builder) Reuse(old *Index) { b.old = old }
 
 // Finish writes the file, syncs it and gives it its name. If the newest file of
 // the directory has the same content already, that one is kept and returned.
@@ -125,26 +136,13 @@ func (b *Builder) Finish(sequence uint64, built time.Time) (path string, rev Rev
 	if err := b.putEPSS(); err != nil {
 		return "", rev, err
 	}
-	keys := make([]Key, 0, len(b.refs))
-	for key := range b.refs {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(x, y Key) int {
-		return cmp.Or(strings.Compare(x.Ecosystem, y.Ecosystem), strings.Compare(x.Package, y.Package))
-	})
 	w, err := newWriter(b.dir)
 	if err != nil {
 		return "", rev, err
 	}
 	defer func() { err = errors.Join(err, w.discard()) }()
-	for _, key := range keys {
-		value, err := b.value(key)
-		if err == nil {
-			err = w.put(key, value)
-		}
-		if err != nil {
-			return "", rev, fmt.Errorf("write index entry of %s %s: %w", key.Ecosystem, key.Package, err)
-		}
+	if err := b.write(w); err != nil {
+		return "", rev, fmt.Errorf("write index entries: %w", err)
 	}
 	h, err := w.finish(b.coverage, sequence, built)
 	if err != nil {
@@ -155,6 +153,37 @@ func (b *Builder) Finish(sequence uint64, built time.Time) (path string, rev Rev
 	}
 	path = filepath.Join(b.dir, h.fileName())
 	return path, h.revision(), w.commit(path)
+}
+
+// write merges all that there is into the entries of the file.
+func (b *Builder) write(w *writer) error {
+	if b.sorter == nil {
+		return os.ErrClosed
+	}
+	sources, err := b.sorter.sources()
+	if err != nil {
+		return err
+	}
+	for _, s := range b.segments {
+		sources = append(sources, s)
+	}
+	m, err := newMerger(sources)
+	if err != nil {
+		return err
+	}
+	a := assembler{w: w, old: reuse{index: b.old}}
+	for {
+		rec, err := m.next()
+		if errors.Is(err, io.EOF) {
+			return a.flush()
+		}
+		if err == nil {
+			err = a.add(rec)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // newestEqual finds the newest file if it holds what h describes.
@@ -172,62 +201,19 @@ func newestEqual(dir string, h header) (path string, rev Revision, ok bool) {
 	return files[0].path, rev, ix.Close() == nil && same
 }
 
-// value joins what was spooled for a key, in an order that does not depend on
-// the order of Add.
-func (b *Builder) value(key Key) ([]byte, error) {
-	var parts [][]byte
-	for _, ref := range b.refs[key] {
-		part, err := b.spool.get(ref)
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, part)
-	}
-	slices.SortFunc(parts, bytes.Compare)
-	parts = slices.CompactFunc(parts, bytes.Equal)
-	switch {
-	case key.Ecosystem != "":
-	case isExploit(key.Package):
-		return parts[len(parts)-1], nil
-	default:
-		return highest(key.Package, parts)
-	}
-	newest := map[string]time.Time{}
-	var all []Advisory
-	for _, part := range parts {
-		decoded, err := decodeValue(key.Ecosystem, part)
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range decoded {
-			if at, ok := newest[a.ID]; !ok || a.Modified.After(at) {
-				newest[a.ID] = a.Modified
-			}
-			all = append(all, a)
-		}
-	}
-	all = slices.DeleteFunc(all, func(a Advisory) bool { return a.Modified.Before(newest[a.ID]) })
-	slices.SortStableFunc(all, func(x, y Advisory) int { return strings.Compare(x.ID, y.ID) })
-	return encodeValue(all), nil
-}
-
-func highest(cve string, parts [][]byte) (best []byte, err error) {
-	top := -1.0
-	for _, part := range parts {
-		s, err := decodeScore(cve, part)
-		if err != nil {
-			return nil, err
-		}
-		if s.Base > top {
-			best, top = part, s.Base
-		}
-	}
-	return best, nil
-}
-
 // Abort ends the builder and leaves the directory as it was. It is harmless
-// after Finish.
+// after Finish and Save.
 func (b *Builder) Abort() error {
-	b.refs = nil
-	return b.spool.close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var errs []error
+	for _, s := range b.segments {
+		errs = append(errs, s.close())
+	}
+	b.segments = nil
+	if b.sorter != nil {
+		errs = append(errs, b.sorter.close())
+		b.sorter = nil
+	}
+	return errors.Join(errs...)
 }

@@ -108,6 +108,9 @@ func (ix *Index) named(cves map[string]bool, found map[Key]bool) error {
 		if err != nil {
 			return err
 		}
+		if !mentions(value, cves) {
+			continue
+		}
 		advisories, err := decodeValue(key.Ecosystem, value)
 		if err != nil {
 			return err
@@ -120,4 +123,28 @@ func (ix *Index) named(cves map[string]bool, found map[Key]bool) error {
 		}
 	}
 	return nil
+}
+
+// mentions reports whether one of the CVEs is among the strings of a value. It
+// costs a tenth of decoding, and few values go further.
+func mentions(value []byte, cves map[string]bool) bool {
+	d := decoder{rest: value}
+	n := d.count(1)
+	lengths := d.rest
+	for range n {
+		d.uvarint()
+	}
+	text := d.rest
+	d = decoder{rest: lengths}
+	for range n {
+		length := d.uvarint()
+		if d.err != nil || length > uint64(len(text)) {
+			return true // decoding tells what is wrong
+		}
+		if cves[string(text[:length])] {
+			return true
+		}
+		text = text[length:]
+	}
+	return d.err != nil
 }

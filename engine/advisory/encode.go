@@ -17,16 +17,25 @@ import (
 
 // encodeValue writes the advisories of one key.
 func encodeValue(advisories []Advisory) []byte {
-	e := encoder{strings: map[string]uint64{}, lists: map[string]uint64{}}
+	e := newEncoder()
 	for i := range advisories {
 		e.advisory(&advisories[i])
 	}
+	return e.value(len(advisories))
+}
+
+func newEncoder() *encoder {
+	return &encoder{strings: map[string]uint64{}, lists: map[string]uint64{}}
+}
+
+// value gives what was written: n advisories.
+func (e *encoder) value(n int) []byte {
 	out := binary.AppendUvarint(nil, uint64(len(e.strings)))
 	out = append(out, e.lengths...)
 	out = append(out, e.text...)
 	out = binary.AppendUvarint(out, uint64(len(e.lists)))
 	out = append(out, e.listBody...)
-	out = binary.AppendUvarint(out, uint64(len(advisories)))
+	out = binary.AppendUvarint(out, uint64(n))
 	return append(out, e.body...)
 }
 

@@ -18,17 +18,24 @@ import (
 
 // An index file, all numbers little-endian:
 //
-//	header   fixed size, with a checksum over itself and one over the tables
+//	header   one page, with a checksum over itself and one over the sums
 //	values   one for each key, in the order of keys
 //	entries  one for each key, sorted by key, fixed size
 //	keys     all bytes of all keys, in the same order
+//	slots    hash table from key to entry
 //	coverage JSON
+//	sums     a checksum for each page from the values to the coverage
 //
-// Entries, keys and coverage are the tables; they are checked when the file is
-// opened. A value is checked when it is read, by the content hash in its entry.
+// Opening checks the header, the sums and the coverage: a few pages, however
+// large the file. Every other page is checked when a look-up first touches it.
 const (
-	magic      = "PRATIDX\x02"
-	headerSize = 120
+	// formatVersion rises with each change of what this file or encode.go
+	// writes: values of an older index are copied into a newer one, and segments
+	// are used again, only when it is the same.
+	formatVersion = "\x03"
+
+	magic      = "PRATIDX" + formatVersion
+	headerSize = pageSize
 	entrySize  = 32
 )
 
@@ -41,25 +48,27 @@ type header struct {
 	keys       uint64 // count
 	entriesAt  uint64 // offsets in the file
 	keysAt     uint64
+	slotsAt    uint64
 	coverageAt uint64
+	sumsAt     uint64
 	digest     [sha256.Size]byte
-	tables     uint32 // CRC-32C of the file from entriesAt to its end
+	sums       uint32 // CRC-32C of the file from sumsAt to its end
 }
 
 func (h *header) encode() []byte {
 	b := make([]byte, 0, headerSize)
 	b = append(b, magic...)
-	for _, n := range []uint64{h.sequence, uint64(h.built.UnixNano()), h.size, h.keys, h.entriesAt, h.keysAt, h.coverageAt} {
+	for _, n := range []uint64{h.sequence, uint64(h.built.UnixNano()), h.size, h.keys, h.entriesAt, h.keysAt, h.slotsAt, h.coverageAt, h.sumsAt} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
 	b = append(b, h.digest[:]...)
 	b = append(b, make([]byte, headerSize-8-len(b))...)
-	b = binary.LittleEndian.AppendUint32(b, h.tables)
+	b = binary.LittleEndian.AppendUint32(b, h.sums)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// decodeHeader checks everything that the header says against the file's bytes,
-// except the values.
+// decodeHeader checks what the header says against the size of the file, and
+// the sums.
 func decodeHeader(file []byte) (header, error) {
 	var h header
 	if len(file) < headerSize || string(file[:len(magic)]) != magic {
@@ -69,20 +78,23 @@ func decodeHeader(file []byte) (header, error) {
 	if crc32.Checksum(file[:headerSize-4], castagnoli) != sum {
 		return h, fmt.Errorf("%w: header checksum", ErrCorrupt)
 	}
-	var n [7]uint64
+	var n [9]uint64
 	for i := range n {
 		n[i] = binary.LittleEndian.Uint64(file[len(magic)+8*i:])
 	}
-	h = header{sequence: n[0], built: time.Unix(0, int64(n[1])).UTC(), size: n[2], keys: n[3], entriesAt: n[4], keysAt: n[5], coverageAt: n[6]}
+	h = header{sequence: n[0], built: time.Unix(0, int64(n[1])).UTC(), size: n[2], keys: n[3],
+		entriesAt: n[4], keysAt: n[5], slotsAt: n[6], coverageAt: n[7], sumsAt: n[8]}
 	copy(h.digest[:], file[len(magic)+8*len(n):])
-	h.tables = binary.LittleEndian.Uint32(file[headerSize-8:])
+	h.sums = binary.LittleEndian.Uint32(file[headerSize-8:])
 	size := uint64(len(file))
-	if h.size != size || h.entriesAt < headerSize || h.entriesAt > h.keysAt || h.keysAt > h.coverageAt || h.coverageAt > size ||
-		h.keys > size/entrySize || h.keysAt-h.entriesAt != h.keys*entrySize {
+	inOrder := headerSize <= h.entriesAt && h.entriesAt <= h.keysAt && h.keysAt <= h.slotsAt &&
+		h.slotsAt <= h.coverageAt && h.coverageAt <= h.sumsAt && h.sumsAt <= size
+	if !inOrder || h.size != size || h.keys > maxKeys || h.keysAt-h.entriesAt != h.keys*entrySize ||
+		h.coverageAt-h.slotsAt != slotCount(h.keys)*slotSize || size-h.sumsAt != pages(h.sumsAt)*4 {
 		return h, fmt.Errorf("%w: file of %d bytes, header speaks of %d", ErrCorrupt, size, h.size)
 	}
-	if crc32.Checksum(file[h.entriesAt:], castagnoli) != h.tables {
-		return h, fmt.Errorf("%w: table checksum", ErrCorrupt)
+	if crc32.Checksum(file[h.sumsAt:], castagnoli) != h.sums {
+		return h, fmt.Errorf("%w: checksum of the page sums", ErrCorrupt)
 	}
 	return h, nil
 }
@@ -97,7 +109,7 @@ type entry struct {
 	keyLen  uint32
 	valueAt uint64 // from the start of the file
 	length  uint64
-	hash    uint64 // of the value
+	hash    uint64 // of what the value was made from
 }
 
 func (e *entry) append(b []byte) []byte {
@@ -116,12 +128,6 @@ func decodeEntry(b []byte) entry {
 		length:  binary.LittleEndian.Uint64(b[16:]),
 		hash:    binary.LittleEndian.Uint64(b[24:]),
 	}
-}
-
-// contentHash is the first 64 bits of the value's SHA-256.
-func contentHash(value []byte) uint64 {
-	sum := sha256.Sum256(value)
-	return binary.LittleEndian.Uint64(sum[:])
 }
 
 const (

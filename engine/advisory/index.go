@@ -21,11 +21,13 @@ type Index struct {
 	mu       sync.RWMutex // held for reading while file is used, for writing to unmap
 	file     []byte       // nil once closed
 	header   header
+	checked  pageSet // pages whose checksum was right
 	coverage []Coverage
 }
 
-// Open maps an index file and checks its header and tables. A file that is not
-// whole is refused with an error that wraps ErrCorrupt.
+// Open maps an index file and checks its header. A file that is cut short or of
+// another format is refused with an error that wraps ErrCorrupt; damage inside
+// is met by the look-up that touches it, with the same error.
 func Open(path string) (*Index, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -54,11 +56,18 @@ func (ix *Index) load() (err error) {
 	if ix.header, err = decodeHeader(ix.file); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(ix.file[ix.header.coverageAt:], &ix.coverage); err != nil {
+	ix.checked = newPageSet(ix.header.sumsAt)
+	if err := ix.touch(ix.header.coverageAt, ix.header.sumsAt); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(ix.file[ix.header.coverageAt:ix.header.sumsAt], &ix.coverage); err != nil {
 		return fmt.Errorf("%w: coverage: %w", ErrCorrupt, err)
 	}
 	return nil
 }
+
+// shortKey is the length of keys that a look-up makes without allocating.
+const shortKey = 128
 
 // Lookup returns the advisories of a package, or none. The ecosystem has its
 // release suffix; the name may be spelled in any way that NormalizeName knows.
@@ -69,7 +78,8 @@ func (ix *Index) Lookup(ecosystem, pkg string) ([]Advisory, error) {
 	}
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	value, err := ix.find(key.bytes())
+	var short [shortKey]byte
+	value, err := ix.find(key.append(short[:0]))
 	if value == nil || err != nil {
 		return nil, err
 	}
@@ -84,7 +94,8 @@ func (ix *Index) Score(cve string) (Score, bool, error) {
 	}
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	value, err := ix.find(key.bytes())
+	var short [shortKey]byte
+	value, err := ix.find(key.append(short[:0]))
 	if value == nil || err != nil {
 		return Score{}, false, err
 	}
@@ -92,26 +103,32 @@ func (ix *Index) Score(cve string) (Score, bool, error) {
 	return score, err == nil, err
 }
 
-// find searches the sorted entries. The value is part of the mapping; nil means
-// that the key is not there. Called with mu held.
+// find looks the key up. The value is part of the mapping; nil means that the
+// key is not there. Called with mu held.
 func (ix *Index) find(key []byte) ([]byte, error) {
 	if ix.file == nil {
 		return nil, ErrClosed
 	}
-	low, high := uint64(0), ix.header.keys
-	for low < high {
-		middle := (low + high) / 2
-		e, at, err := ix.entry(middle)
+	count := slotCount(ix.header.keys)
+	hash := hashKey(&ix.header.digest, key)
+	for i := range count { // ends at an empty slot long before
+		at := ix.header.slotsAt + (hash+i)&(count-1)*slotSize
+		if err := ix.touch(at, at+slotSize); err != nil {
+			return nil, err
+		}
+		s := decodeSlot(ix.file[at:])
+		if s.empty() {
+			return nil, nil
+		}
+		if !s.fits(hash) {
+			continue
+		}
+		e, found, err := ix.entry(s.index())
 		if err != nil {
 			return nil, err
 		}
-		switch bytes.Compare(at, key) {
-		case 0:
+		if bytes.Equal(found, key) {
 			return ix.value(e)
-		case -1:
-			low = middle + 1
-		default:
-			high = middle
 		}
 	}
 	return nil, nil
@@ -119,26 +136,34 @@ func (ix *Index) find(key []byte) ([]byte, error) {
 
 // entry returns the i-th entry and its key. Called with mu held.
 func (ix *Index) entry(i uint64) (entry, []byte, error) {
-	e := decodeEntry(ix.file[ix.header.entriesAt+i*entrySize:])
-	keys := ix.file[ix.header.keysAt:ix.header.coverageAt]
-	end := uint64(e.keyAt) + uint64(e.keyLen)
-	if end > uint64(len(keys)) {
+	if i >= ix.header.keys {
+		return entry{}, nil, fmt.Errorf("%w: no entry %d", ErrCorrupt, i)
+	}
+	at := ix.header.entriesAt + i*entrySize
+	if err := ix.touch(at, at+entrySize); err != nil {
+		return entry{}, nil, err
+	}
+	e := decodeEntry(ix.file[at:])
+	from := ix.header.keysAt + uint64(e.keyAt)
+	to := from + uint64(e.keyLen)
+	if to > ix.header.slotsAt {
 		return entry{}, nil, fmt.Errorf("%w: key %d out of bounds", ErrCorrupt, i)
 	}
-	return e, keys[e.keyAt:end], nil
+	if err := ix.touch(from, to); err != nil {
+		return entry{}, nil, err
+	}
+	return e, ix.file[from:to], nil
 }
 
-// value returns the bytes of a value once their hash is right. Called with mu
-// held.
+// value returns the bytes of a value. Called with mu held.
 func (ix *Index) value(e entry) ([]byte, error) {
 	if e.valueAt < headerSize || e.valueAt > ix.header.entriesAt || e.length > ix.header.entriesAt-e.valueAt || e.length == 0 {
 		return nil, fmt.Errorf("%w: value out of bounds", ErrCorrupt)
 	}
-	value := ix.file[e.valueAt : e.valueAt+e.length]
-	if contentHash(value) != e.hash {
-		return nil, fmt.Errorf("%w: value checksum", ErrCorrupt)
+	if err := ix.touch(e.valueAt, e.valueAt+e.length); err != nil {
+		return nil, err
 	}
-	return value, nil
+	return ix.file[e.valueAt : e.valueAt+e.length], nil
 }
 
 // Covers tells what the index has for an ecosystem with its release suffix;

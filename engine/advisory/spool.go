@@ -3,21 +3,16 @@ package advisory
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 )
 
-// spool keeps byte strings in a file without a name: nothing is left of it when
-// the process ends, however it ends.
+// spool keeps bytes in a file without a name: nothing is left of it when the
+// process ends, however it ends.
 type spool struct {
 	file *os.File // nil once closed
 	w    *bufio.Writer
 	size int64
-}
-
-// spooled is where one byte string is.
-type spooled struct {
-	at     int64
-	length int
 }
 
 func newSpool(dir string) (*spool, error) {
@@ -32,29 +27,35 @@ func newSpool(dir string) (*spool, error) {
 	return &spool{file: f, w: bufio.NewWriterSize(f, 256<<10)}, nil
 }
 
-func (s *spool) put(b []byte) (spooled, error) {
-	if s.file == nil {
-		return spooled{}, fmt.Errorf("write vulnerability index: %w", os.ErrClosed)
+// Write appends.
+func (s *spool) Write(b []byte) (int, error) {
+	n, err := s.w.Write(b)
+	s.size += int64(n)
+	if err != nil {
+		return n, fmt.Errorf("spool vulnerability data: %w", err)
 	}
-	if _, err := s.w.Write(b); err != nil {
-		return spooled{}, fmt.Errorf("spool vulnerability data: %w", err)
-	}
-	ref := spooled{at: s.size, length: len(b)}
-	s.size += int64(len(b))
-	return ref, nil
+	return n, nil
 }
 
-func (s *spool) get(ref spooled) ([]byte, error) {
-	if s.w.Buffered() > 0 {
-		if err := s.w.Flush(); err != nil {
-			return nil, fmt.Errorf("spool vulnerability data: %w", err)
-		}
+// section reads back what was written between two offsets.
+func (s *spool) section(from, to int64) (*io.SectionReader, error) {
+	if err := s.w.Flush(); err != nil {
+		return nil, fmt.Errorf("spool vulnerability data: %w", err)
 	}
-	b := make([]byte, ref.length)
-	if _, err := s.file.ReadAt(b, ref.at); err != nil {
-		return nil, fmt.Errorf("read back vulnerability data: %w", err)
+	return io.NewSectionReader(s.file, from, to-from), nil
+}
+
+// reset forgets all that was written and gives the disk back.
+func (s *spool) reset() error {
+	s.w.Reset(s.file)
+	s.size = 0
+	if err := s.file.Truncate(0); err != nil {
+		return fmt.Errorf("empty spool of the vulnerability index: %w", err)
 	}
-	return b, nil
+	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("empty spool of the vulnerability index: %w", err)
+	}
+	return nil
 }
 
 func (s *spool) close() error {

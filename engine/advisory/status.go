@@ -18,6 +18,8 @@ type Status struct {
 	// builds again when they differ.
 	Inputs string       `json:"inputs"`
 	Feeds  []FeedStatus `json:"feeds"`
+	// Imported is what came last from a bundle; nil if nothing ever did.
+	Imported *Revision `json:"imported,omitempty"`
 }
 
 // FeedStatus is the state of one ecosystem of one source.

@@ -8,48 +8,63 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// writer writes an index file aside, in one pass; keys come in sorted order.
+// writer writes an index file aside; keys come in sorted order. What it holds in
+// memory does not grow with their number.
 type writer struct {
 	file    *os.File // nil once committed or discarded
 	w       *bufio.Writer
 	at      uint64 // offset of the next byte
 	digest  hash.Hash
-	entries []byte
-	keys    []byte
+	entries *spool
+	keys    *spool
 	count   uint64
+	line    []byte // reused
 }
 
-func newWriter(dir string) (*writer, error) {
+func newWriter(dir string) (w *writer, err error) {
 	f, err := os.CreateTemp(dir, tempPattern)
 	if err != nil {
 		return nil, fmt.Errorf("make vulnerability index: %w", err)
 	}
-	w := &writer{file: f, w: bufio.NewWriterSize(f, 1<<20), digest: sha256.New()}
+	w = &writer{file: f, w: bufio.NewWriterSize(f, 1<<20), digest: sha256.New()}
 	w.digest.Write([]byte(magic))
-	// The header comes last, when its content is known.
-	if err := w.write(make([]byte, headerSize)); err != nil {
+	if w.entries, err = newSpool(dir); err == nil {
+		w.keys, err = newSpool(dir)
+	}
+	if err == nil {
+		err = w.write(make([]byte, headerSize)) // comes last, when its content is known
+	}
+	if err != nil {
 		return nil, errors.Join(err, w.discard())
 	}
 	return w, nil
 }
 
-func (w *writer) put(key Key, value []byte) error {
-	k := key.bytes()
-	if uint64(len(w.keys)+len(k)) > maxKeyBytes {
-		return fmt.Errorf("package names of more than %d bytes in all", uint64(maxKeyBytes))
+// put writes one key; hash is of what the value was made from.
+func (w *writer) put(key, value []byte, hash uint64) error {
+	keyAt := uint64(w.keys.size)
+	if keyAt+uint64(len(key)) > maxKeyBytes || w.count >= maxKeys {
+		return fmt.Errorf("more than %d packages, or more than %d bytes of their names", maxKeys, uint64(maxKeyBytes))
 	}
-	e := entry{keyAt: uint32(len(w.keys)), keyLen: uint32(len(k)), valueAt: w.at, length: uint64(len(value)), hash: contentHash(value)}
-	w.entries = e.append(w.entries)
-	w.keys = append(w.keys, k...)
+	e := entry{keyAt: uint32(keyAt), keyLen: uint32(len(key)), valueAt: w.at, length: uint64(len(value)), hash: hash}
+	w.line = e.append(w.line[:0])
+	if _, err := w.entries.Write(w.line); err != nil {
+		return err
+	}
+	if _, err := w.keys.Write(key); err != nil {
+		return err
+	}
 	w.count++
-	w.addDigest(k)
+	w.addDigest(key)
 	w.addDigest(value)
 	return w.write(value)
 }
@@ -57,39 +72,94 @@ func (w *writer) put(key Key, value []byte) error {
 // addDigest adds b with its length, so that the digest is of a sequence of byte
 // strings and not of their concatenation.
 func (w *writer) addDigest(b []byte) {
-	w.digest.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(b))))
+	var length [8]byte
+	binary.LittleEndian.PutUint64(length[:], uint64(len(b)))
+	w.digest.Write(length[:])
 	w.digest.Write(b)
 }
 
-// finish writes tables and header.
+// finish writes everything behind the values, and the header.
 func (w *writer) finish(coverage []Coverage, sequence uint64, built time.Time) (header, error) {
 	table, err := w.coverage(coverage)
 	if err != nil {
 		return header{}, err
 	}
-	h := header{
-		sequence:   sequence,
-		built:      built.UTC(),
-		keys:       w.count,
-		entriesAt:  w.at,
-		keysAt:     w.at + uint64(len(w.entries)),
-		coverageAt: w.at + uint64(len(w.entries)+len(w.keys)),
-	}
-	h.size = h.coverageAt + uint64(len(table))
+	h := header{sequence: sequence, built: built.UTC(), keys: w.count, entriesAt: w.at}
+	h.keysAt = h.entriesAt + uint64(w.entries.size)
+	h.slotsAt = h.keysAt + uint64(w.keys.size)
+	h.coverageAt = h.slotsAt + slotCount(h.keys)*slotSize
+	h.sumsAt = h.coverageAt + uint64(len(table))
+	h.size = h.sumsAt + 4*pages(h.sumsAt)
 	copy(h.digest[:], w.digest.Sum(nil))
-	for _, part := range [][]byte{w.entries, w.keys, table} {
-		h.tables = crc32.Update(h.tables, castagnoli, part)
-		if err := w.write(part); err != nil {
+	for _, part := range []*spool{w.entries, w.keys} {
+		if err := w.copy(part); err != nil {
 			return header{}, err
 		}
 	}
 	if err := w.w.Flush(); err != nil {
 		return header{}, fmt.Errorf("write vulnerability index: %w", err)
 	}
+	if err := w.slots(&h); err != nil {
+		return header{}, err
+	}
+	if _, err := w.file.WriteAt(table, int64(h.coverageAt)); err != nil {
+		return header{}, fmt.Errorf("write vulnerability index: %w", err)
+	}
+	if err := w.sums(&h); err != nil {
+		return header{}, err
+	}
 	if _, err := w.file.WriteAt(h.encode(), 0); err != nil {
 		return header{}, fmt.Errorf("write vulnerability index: %w", err)
 	}
 	return h, nil
+}
+
+// slots fills the hash table in the file's own pages, which the system writes
+// out when memory is short.
+func (w *writer) slots(h *header) (err error) {
+	if err := w.file.Truncate(int64(h.coverageAt)); err != nil {
+		return fmt.Errorf("write vulnerability index: %w", err)
+	}
+	file, err := unix.Mmap(int(w.file.Fd()), 0, int(h.coverageAt), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map vulnerability index: %w", err)
+	}
+	keys := file[h.keysAt:h.slotsAt]
+	for i := range h.keys {
+		e := decodeEntry(file[h.entriesAt+i*entrySize:])
+		fillSlot(file[h.slotsAt:], hashKey(&h.digest, keys[e.keyAt:e.keyAt+e.keyLen]), i)
+	}
+	if err := unix.Munmap(file); err != nil {
+		return fmt.Errorf("unmap vulnerability index: %w", err)
+	}
+	return nil
+}
+
+// sums reads the file once more and appends the checksums of its pages.
+func (w *writer) sums(h *header) (err error) {
+	w.w.Reset(io.NewOffsetWriter(w.file, int64(h.sumsAt)))
+	content := io.NewSectionReader(w.file, headerSize, int64(h.sumsAt-headerSize))
+	if h.sums, err = writePageSums(w.w, bufio.NewReaderSize(content, 1<<20)); err != nil {
+		return err
+	}
+	if err := w.w.Flush(); err != nil {
+		return fmt.Errorf("write vulnerability index: %w", err)
+	}
+	return nil
+}
+
+// copy appends what a spool holds.
+func (w *writer) copy(s *spool) error {
+	content, err := s.section(0, s.size)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(w.w, content)
+	w.at += uint64(n)
+	if err != nil {
+		return fmt.Errorf("write vulnerability index: %w", err)
+	}
+	return nil
 }
 
 // coverage gives the table and adds it to the digest, without Synced: to have
@@ -122,7 +192,7 @@ func (w *writer) write(b []byte) error {
 func (w *writer) commit(path string) error {
 	f := w.file
 	w.file = nil
-	err := f.Chmod(0o644)
+	err := errors.Join(w.closeSpools(), f.Chmod(0o644))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -142,7 +212,17 @@ func (w *writer) discard() error {
 	}
 	f := w.file
 	w.file = nil
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	return errors.Join(w.closeSpools(), f.Close(), os.Remove(f.Name()))
+}
+
+func (w *writer) closeSpools() error {
+	var errs []error
+	for _, s := range []*spool{w.entries, w.keys} {
+		if s != nil {
+			errs = append(errs, s.close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // syncDir makes the names in a directory durable.

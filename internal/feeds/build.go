@@ -6,11 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
-	"time"
 
 	"github.com/pratique/pratique/engine/advisory"
-	"github.com/pratique/pratique/engine/pkgver"
 )
 
 // rules names how records are turned into an index. It rises with each change
@@ -26,7 +25,7 @@ func (e *fatalError) Unwrap() error { return e.error }
 // one, and writes the status.
 func (s *syncer) build(ctx context.Context) error {
 	dir := IndexDir(s.dataDir)
-	status := advisory.Status{Inputs: s.inputs()}
+	status := advisory.Status{Inputs: s.inputs(), Imported: s.before.Imported}
 	newest, err := newestRevision(ctx, dir)
 	if err != nil {
 		return err
@@ -63,6 +62,9 @@ func (s *syncer) inputs() string {
 		for _, d := range f.files {
 			fmt.Fprintf(sum, "file %s\n", d.SHA256)
 		}
+		if f.overlay.Records > 0 {
+			fmt.Fprintf(sum, "overlay %s\n", f.overlay.SHA256)
+		}
 	}
 	return hex.EncodeToString(sum.Sum(nil))
 }
@@ -85,8 +87,21 @@ func newestRevision(ctx context.Context, dir string) (advisory.Revision, error) 
 	return rev, store.Close()
 }
 
-// index builds the next revision.
-func (s *syncer) index(ctx context.Context, dir string) (err error) {
+// index builds the next revision. A segment that turns out to be damaged is
+// made anew once.
+func (s *syncer) index(ctx context.Context, dir string) error {
+	err := s.tryIndex(ctx, dir)
+	var bad *advisory.SegmentError
+	if errors.As(err, &bad) {
+		if err := os.Remove(bad.Path); err != nil {
+			return fmt.Errorf("remove damaged segment: %w", err)
+		}
+		err = s.tryIndex(ctx, dir)
+	}
+	return err
+}
+
+func (s *syncer) tryIndex(ctx context.Context, dir string) (err error) {
 	b, err := advisory.NewBuilder(dir)
 	if err != nil {
 		return err
@@ -98,19 +113,16 @@ func (s *syncer) index(ctx context.Context, dir string) (err error) {
 			continue
 		}
 		t := newTally(f)
-		add := s.addOSV
-		if f.source.kind() == typeNVD {
-			add = s.addNVD
-		} else if _, ok := singles[f.source.kind()]; ok {
-			add = s.addSingle
-		}
-		err := add(ctx, b, f, t)
+		err := s.merge(ctx, b, f, t)
 		var fatal *fatalError
+		var bad *advisory.SegmentError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.As(err, &fatal):
 			return fatal
+		case errors.As(err, &bad):
+			return bad
 		case err != nil:
 			if err := s.forget(f, err); err != nil {
 				return err
@@ -124,9 +136,23 @@ func (s *syncer) index(ctx context.Context, dir string) (err error) {
 		return nil // the index in force has what could not be read; the next sync mends it
 	}
 	b.SetCoverage(coverage)
+	return s.finish(b, dir)
+}
+
+// finish writes the revision; what did not change is copied from the one before.
+func (s *syncer) finish(b *advisory.Builder, dir string) (err error) {
 	last, err := advisory.NewestSequence(dir)
 	if err != nil {
 		return err
+	}
+	store, err := advisory.OpenStore(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if snapshot, ok := store.Current(); ok {
+		defer snapshot.Release()
+		b.Reuse(snapshot.Index())
 	}
 	_, s.res.Revision, err = b.Finish(last+1, s.now)
 	return err
@@ -143,70 +169,4 @@ func (s *syncer) forget(f *feed, cause error) error {
 		}
 	}
 	return nil
-}
-
-// tally counts what a feed gives, by ecosystem with release suffix.
-type tally struct {
-	source    string
-	ecosystem string
-	records   int
-	skipped   int
-	newest    time.Time
-	native    bool // all that it gives is of its own distribution
-	by        map[string]*advisory.Coverage
-}
-
-func newTally(f *feed) *tally {
-	return &tally{source: f.source.Name, ecosystem: f.ecosystem, native: f.source.kind() != typeOSV, by: map[string]*advisory.Coverage{}}
-}
-
-// add puts the advisories of one record into the builder and counts the record
-// once for each release that it names. What it names of other ecosystems is
-// indexed and not counted as coverage: it is a small part of what there is.
-func (t *tally) add(b *advisory.Builder, advisories []advisory.Advisory) error {
-	if len(advisories) == 0 {
-		return nil
-	}
-	t.records++
-	seen := map[string]bool{}
-	for _, a := range advisories {
-		if err := b.Add(a); err != nil {
-			return err
-		}
-		if seen[a.Ecosystem] || !t.counts(a.Ecosystem) {
-			continue
-		}
-		seen[a.Ecosystem] = true
-		c := t.by[a.Ecosystem]
-		if c == nil {
-			c = &advisory.Coverage{Ecosystem: a.Ecosystem, Source: t.source}
-			t.by[a.Ecosystem] = c
-		}
-		c.Records++
-		c.Newest = later(c.Newest, a.Modified)
-		t.newest = later(t.newest, a.Modified)
-	}
-	return nil
-}
-
-// counts reports whether records of an ecosystem are what a feed is about. A
-// native source has its own distribution alone.
-func (t *tally) counts(ecosystem string) bool {
-	return t.native || pkgver.Base(ecosystem) == t.ecosystem
-}
-
-func (t *tally) coverage(synced time.Time) []advisory.Coverage {
-	var all []advisory.Coverage
-	for _, c := range t.by {
-		c.Synced = synced
-		all = append(all, *c)
-	}
-	return all
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

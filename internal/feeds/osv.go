@@ -1,16 +1,18 @@
 package feeds
 
 import (
-	"archive/zip"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/pkgver"
@@ -23,122 +25,170 @@ const (
 	maxZipFiles  = 2_000_000
 	zipSample    = 50  // records that checkZip reads
 	reportRecord = 500 // records from one progress report to the next
+	maxWorkers   = 8   // that parse records; each has one record in memory
 )
 
-// osvFiles brings the dump of one ecosystem up to date. The list of changes
-// beside it (modified_id.csv) is not asked: the publisher does not renew the
-// two at one moment, so it cannot prove that the dump is current.
+// osvFiles brings one ecosystem up to date: by single records where the list of
+// changes allows it, else by the whole dump.
 func (s *syncer) osvFiles(ctx context.Context, f *feed) (changed bool, err error) {
-	address, err := url.JoinPath(f.source.URL, f.ecosystem, "all.zip")
+	base, err := s.osvTarget(f, "all.zip")
 	if err != nil {
-		return false, fmt.Errorf("make URL of %s: %w", f.ecosystem, err)
+		return false, err
 	}
-	d, ok, changed, err := s.fetch.get(ctx, target{
-		url:      address,
-		path:     filepath.Join(s.dir(f), "all.zip"),
-		limit:    maxZip,
-		check:    checkZip,
-		progress: s.report(f, "download"),
-	})
+	base.limit, base.check = maxZip, checkZip
+	if !strings.HasPrefix(base.url, "file:") {
+		done, changed, err := s.osvChanges(ctx, f, base)
+		if done || ctx.Err() != nil {
+			return changed, err
+		}
+	}
+	d, ok, changed, err := s.fetch.get(ctx, base)
 	if ok {
 		f.files = []download{d}
+		if err := s.rebase(f, d, err == nil); err != nil {
+			return false, err
+		}
 	}
 	return changed, err
+}
+
+// osvTarget is one file of the ecosystem.
+func (s *syncer) osvTarget(f *feed, name string) (target, error) {
+	address, err := url.JoinPath(f.source.URL, f.ecosystem, name)
+	if err != nil {
+		return target{}, fmt.Errorf("make URL of %s: %w", f.ecosystem, err)
+	}
+	return target{url: address, path: filepath.Join(s.dir(f), name), progress: s.report(f, "download")}, nil
 }
 
 // checkZip refuses what holds no readable record, before it takes the place of
 // a dump that does.
 func checkZip(path string) (err error) {
-	z, err := zip.OpenReader(path)
+	z, err := openZip(path)
 	if err != nil {
-		return fmt.Errorf("not a whole zip file: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, z.Close()) }()
-	if len(z.File) > maxZipFiles {
-		return fmt.Errorf("zip of %d files", len(z.File))
-	}
-	var buf bytes.Buffer
-	tried := 0
-	for _, entry := range z.File {
-		if !isRecord(entry) {
-			continue
-		}
-		if tried++; tried > zipSample {
-			break
-		}
-		if readEntry(entry, &buf) != nil {
-			continue
-		}
-		if _, err := advisory.FromOSV(buf.Bytes()); err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("none of %d records tried can be read", min(tried, zipSample))
-}
-
-// addOSV puts all records of a feed into the builder. Errors of single records
-// are counted; the error returned is of the whole dump, or fatal.
-func (s *syncer) addOSV(ctx context.Context, b *advisory.Builder, f *feed, t *tally) (err error) {
-	z, err := zip.OpenReader(f.files[0].path)
-	if err != nil {
-		return fmt.Errorf("open dump: %w", err)
-	}
-	defer func() { err = errors.Join(err, z.Close()) }()
-	report := s.report(f, "index")
-	wanted := f.source.ecosystems()
-	var buf bytes.Buffer
-	unpacked := int64(0)
-	for i, entry := range z.File {
-		if err := ctx.Err(); err != nil {
+	defer func() { err = errors.Join(err, z.close()) }()
+	unpacker := zipUnpacker{zip: z}
+	tried, found := 0, false
+	for entry, err := range z.entries() {
+		if err != nil {
 			return err
 		}
-		if i%reportRecord == 0 {
-			report(int64(i), int64(len(z.File)))
+		if !entry.isRecord() || found || tried == zipSample {
+			continue // the directory is read to its end all the same
 		}
-		if !isRecord(entry) {
-			continue
-		}
-		if err := readEntry(entry, &buf); err != nil {
-			t.skipped++
-			continue
-		}
-		if unpacked += int64(buf.Len()); unpacked > maxUnpacked {
-			return fmt.Errorf("records of more than %d bytes", int64(maxUnpacked))
-		}
-		advisories, err := advisory.FromOSV(buf.Bytes())
+		tried++
+		raw, err := unpacker.read(entry)
 		if err != nil {
-			t.skipped++
 			continue
 		}
-		// A record names packages of other ecosystems too, some not asked for.
-		advisories = slices.DeleteFunc(advisories, func(a advisory.Advisory) bool {
-			return !slices.Contains(wanted, pkgver.Base(a.Ecosystem))
+		_, err = advisory.FromOSV(raw)
+		found = err == nil
+	}
+	if !found {
+		return fmt.Errorf("none of %d records tried can be read", tried)
+	}
+	return nil
+}
+
+// addOSV puts all records of a dump into the builder, parsing on all cores.
+// Errors of single records are counted; the error returned is of the whole
+// dump, or fatal.
+func (s *syncer) addOSV(ctx context.Context, b *advisory.Builder, f *feed, t *tally) (err error) {
+	z, err := openZip(f.files[0].path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, z.close()) }()
+	entries := make(chan zipEntry, 64)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(entries)
+		return s.sendEntries(ctx, z, f, entries)
+	})
+	var unpacked atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), maxWorkers) {
+		group.Go(func() error {
+			unpacker := zipUnpacker{zip: z}
+			for entry := range entries {
+				raw, err := unpacker.read(entry)
+				if err != nil {
+					t.skip()
+					continue
+				}
+				if unpacked.Add(int64(len(raw))) > maxUnpacked {
+					return fmt.Errorf("records of more than %d bytes", int64(maxUnpacked))
+				}
+				if err := addRecord(b, f, t, raw); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
-		if err := t.add(b, advisories); err != nil {
-			return &fatalError{err}
+	}
+	return group.Wait()
+}
+
+// sendEntries gives the records of a dump to those who parse them.
+func (s *syncer) sendEntries(ctx context.Context, z *zipFile, f *feed, entries chan<- zipEntry) error {
+	report := s.report(f, "index")
+	done := int64(0)
+	for entry, err := range z.entries() {
+		if err != nil {
+			return err
+		}
+		if done%reportRecord == 0 {
+			report(done, int64(z.count))
+		}
+		done++
+		if !entry.isRecord() {
+			continue
+		}
+		select {
+		case entries <- entry:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	report(int64(len(z.File)), int64(len(z.File)))
+	report(done, done)
 	return nil
 }
 
-func isRecord(entry *zip.File) bool {
-	return !entry.FileInfo().IsDir() && strings.HasSuffix(entry.Name, ".json")
-}
-
-// readEntry reads one record, within its limit, into buf.
-func readEntry(entry *zip.File, buf *bytes.Buffer) (err error) {
-	if entry.UncompressedSize64 > advisory.MaxRecord {
-		return fmt.Errorf("%w: %s has %d bytes", advisory.ErrBadRecord, entry.Name, entry.UncompressedSize64)
-	}
-	r, err := entry.Open()
+// addRecord puts one record into the builder, or counts it as skipped. Its error
+// is fatal.
+func addRecord(b *advisory.Builder, f *feed, t *tally, raw []byte) error {
+	advisories, id, modified, err := parseRecord(f, raw)
 	if err != nil {
-		return fmt.Errorf("open record: %w", err)
+		t.skip()
+		return nil
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	buf.Reset()
-	if _, err := buf.ReadFrom(io.LimitReader(r, advisory.MaxRecord+1)); err != nil {
-		return fmt.Errorf("read record: %w", err)
+	if err := b.Note(id, modified, t.note(advisories)); err != nil {
+		return &fatalError{err}
+	}
+	if err := t.add(b, advisories); err != nil {
+		return &fatalError{err}
 	}
 	return nil
+}
+
+// parseRecord gives what a record says of the ecosystems that the source is
+// asked for; it names packages of others too.
+func parseRecord(f *feed, raw []byte) (advisories []advisory.Advisory, id string, modified time.Time, err error) {
+	advisories, err = advisory.FromOSV(raw)
+	switch {
+	case err != nil:
+		return nil, "", modified, err
+	case len(advisories) > 0:
+		id, modified = advisories[0].ID, advisories[0].Modified
+	default:
+		if id, modified, err = advisory.IdentifyOSV(raw); err != nil {
+			return nil, "", modified, err
+		}
+	}
+	wanted := f.source.ecosystems()
+	advisories = slices.DeleteFunc(advisories, func(a advisory.Advisory) bool {
+		return !slices.Contains(wanted, pkgver.Base(a.Ecosystem))
+	})
+	return advisories, id, modified, nil
 }

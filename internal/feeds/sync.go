@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -68,12 +67,7 @@ func Sync(ctx context.Context, dataDir string, cfg Config, client *http.Client, 
 	if err := cfg.Validate(); err != nil {
 		return res, err
 	}
-	for _, dir := range []string{IndexDir(dataDir), filepath.Join(dataDir, "feeds")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return res, fmt.Errorf("make directory of the feeds: %w", err)
-		}
-	}
-	unlock, err := lock(ctx, filepath.Join(dataDir, "feeds", "lock"))
+	unlock, err := lockFeeds(ctx, dataDir)
 	if err != nil {
 		return res, err
 	}
@@ -116,6 +110,7 @@ type feed struct {
 	optional  bool       // the source need not have it
 	absent    bool       // and has not
 	files     []download // those that are here
+	overlay   overlayRef // single records that are newer than files
 	last      Status     // before this sync
 	result    FeedResult
 }
@@ -174,6 +169,7 @@ func (s *syncer) feed(ctx context.Context, f *feed, get func(context.Context, *f
 	for _, d := range f.files {
 		f.result.Size += d.Size
 	}
+	f.result.Size += f.overlay.Size
 	s.feeds = append(s.feeds, f)
 	return nil
 }

@@ -265,6 +265,7 @@ func TestDamagedFilesOnDiskAreReplaced(t *testing.T) {
 	if len(dumps) != 1 || len(indexes) != 1 {
 		t.Fatalf("%v %v", dumps, indexes)
 	}
+	removeSegments(t, dir)
 	for _, path := range append(dumps, indexes...) {
 		info, err := os.Stat(path)
 		if err == nil {
@@ -284,6 +285,49 @@ func TestDamagedFilesOnDiskAreReplaced(t *testing.T) {
 	}
 }
 
+// removeSegments makes the next build read the dumps.
+func removeSegments(t *testing.T, dir string) {
+	t.Helper()
+	for _, path := range segments(t, dir) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func segments(t *testing.T, dir string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "feeds", "*", "*", "*.segment"))
+	if err != nil || len(paths) != 3 {
+		t.Fatalf("segments: %v, %v", paths, err)
+	}
+	return paths
+}
+
+func TestDamagedSegmentsAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	m, dir := newMirror(t), t.TempDir()
+	first := sync(t, dir, m.config())
+	bodies := m.full
+	for i, cut := range []int{0, 5, 100} {
+		path := segments(t, dir)[i]
+		b, err := os.ReadFile(path)
+		if err == nil {
+			b[len(b)-1-cut] ^= 1
+			err = os.WriteFile(path, b, 0o600)
+		}
+		if err == nil {
+			err = os.RemoveAll(feeds.IndexDir(dir))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := sync(t, dir, m.config()); again.Failed() || again.Revision.Digest != first.Revision.Digest || m.full != bodies {
+			t.Errorf("%s: %+v, %d bodies then %d", path, again, bodies, m.full)
+		}
+	}
+}
+
 func TestDamagedDumpDoesNotReachTheIndex(t *testing.T) {
 	t.Parallel()
 	m, dir := newMirror(t), t.TempDir()
@@ -295,6 +339,7 @@ func TestDamagedDumpDoesNotReachTheIndex(t *testing.T) {
 	if err := os.WriteFile(dumps[0], make([]byte, first.Feeds[1].Size), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	removeSegments(t, dir)
 	m.set(func(m *mirror) {
 		m.files["osv/Debian/all.zip"] = zipped(t, map[string]string{"a.json": `{"id": "DEBIAN-CVE-1", "affected": [{"package": {"ecosystem": "Debian:12", "name": "x"}, "versions": ["1"]}]}`})
 	})
