@@ -244,3 +244,31 @@ func refer(name string) string {
 	}
 	return "LicenseRef-" + strings.Trim(text[:min(len(text), maxElement)], ".")
 }
+
+// All joins expressions that apply together, as several files of one package do.
+func All(expressions []string) string {
+	parts := make([]operand, 0, min(len(expressions), maxTerms))
+	for _, e := range expressions[:min(len(expressions), maxTerms)] {
+		o := operand{parts: []string{e}}
+		if strings.Contains(e, " OR ") {
+			o.parts = []string{"(" + e + ")"}
+		}
+		parts = append(parts, o)
+	}
+	if len(expressions) == 1 {
+		return expressions[0]
+	}
+	return join("AND", parts).text()
+}
+
+// References lists the references of an expression, which a document has to
+// define: "LicenseRef-...".
+func References(expression string) []string {
+	var found []string
+	for _, word := range strings.FieldsFunc(expression, func(r rune) bool { return r == ' ' || r == '(' || r == ')' }) {
+		if reference.MatchString(word) && !slices.Contains(found, word) {
+			found = append(found, word)
+		}
+	}
+	return found
+}

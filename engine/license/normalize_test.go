@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/github/go-spdx/v2/spdxexp"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pratique/pratique/engine/license"
 )
@@ -112,6 +113,23 @@ func TestNormalizeUnknown(t *testing.T) {
 				t.Errorf("%q: %q %v, want %q", test.text, got, ok, test.want)
 			}
 		})
+	}
+}
+
+func TestAll(t *testing.T) {
+	for want, expressions := range map[string][]string{
+		"": nil, "MIT OR ISC": {"MIT OR ISC"}, "MIT AND (GPL-1.0-or-later OR Artistic-1.0-Perl) AND ISC": {"MIT", "GPL-1.0-or-later OR Artistic-1.0-Perl", "ISC", "MIT"},
+	} {
+		if got := license.All(expressions); got != want {
+			t.Errorf("%q: %q, want %q", expressions, got, want)
+		}
+	}
+}
+
+func TestReferences(t *testing.T) {
+	want := []string{"LicenseRef-a", "LicenseRef-b.c"}
+	if diff := cmp.Diff(want, license.References("MIT AND (LicenseRef-a OR LicenseRef-b.c) AND LicenseRef-a")); diff != "" {
+		t.Error(diff)
 	}
 }
 

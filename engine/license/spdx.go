@@ -42,7 +42,7 @@ func identifier(name string) string {
 // reference is a reference to a licence that is not on the list, as packages
 // write it themselves.
 // https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/
-var reference = regexp.MustCompile(`^(?:DocumentRef-[A-Za-z0-9.-]+:)?LicenseRef-[A-Za-z0-9.-]+$`)
+var reference = regexp.MustCompile(`^LicenseRef-[A-Za-z0-9.-]+$`)
 
 // listed gives an identifier of SPDX's list as it is to be spelled. For those
 // that are withdrawn, it gives what took their place.
