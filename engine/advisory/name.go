@@ -51,12 +51,8 @@ const (
 
 var errBadKey = errors.New("ecosystem or package name out of bounds")
 
-// bytes is the key as it stands in the index: ecosystem, NUL, name. Scores have
-// an empty ecosystem, so they sort before all packages.
-func (k Key) bytes() []byte {
-	return k.append(make([]byte, 0, len(k.Ecosystem)+1+len(k.Package)))
-}
-
+// append writes the key as it stands in the index: ecosystem, NUL, name. Scores
+// have an empty ecosystem, so they sort before all packages.
 func (k Key) append(b []byte) []byte {
 	b = append(b, k.Ecosystem...)
 	b = append(b, 0)

@@ -78,7 +78,7 @@ func exportLayout(ctx context.Context, dataDir, dir string, key ed25519.PrivateK
 // things.
 func prepareLayout(dir string) (layoutIndex, error) {
 	index := layoutIndex{SchemaVersion: 2, MediaType: image.MediaTypeIndex}
-	if err := os.MkdirAll(blobDir(dir), 0o755); err != nil {
+	if err := os.MkdirAll(blobDir(dir), 0o750); err != nil {
 		return index, fmt.Errorf("make layout: %w", err)
 	}
 	raw, err := readLimited(filepath.Join(dir, indexName), image.MaxManifestSize)
