@@ -80,9 +80,6 @@ func digits(s string) string {
 	return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
 }
 
-// isKnownProgram reports whether the table has a row for a file's name.
-func isKnownProgram(base string) bool { return len(textsFor(base).rows) > 0 }
-
 // search looks at one block of the program.
 func (s *textSearch) search(p *program, from, to int) {
 	for i := range s.rows {
