@@ -3,7 +3,8 @@
 // licence expressions.
 //
 // It knows texts and paths and nothing of packages or layers. Start with
-// Classifier and Copyright.
+// Classifier (texts), Copyright (files of Debian) and Normalize (statements of
+// packages).
 package license
 
 import (
@@ -119,11 +120,13 @@ func IsLicenseFile(name string) bool {
 	}
 	for _, word := range []string{"license", "licence", "copying", "unlicense"} {
 		if rest, ok := strings.CutPrefix(base, word); ok {
+			rest = strings.TrimLeft(rest, "0123456789") // COPYING3
 			return rest == "" || rest[0] == '.' || rest[0] == '-' || rest[0] == '_'
 		}
 		if strings.HasSuffix(base, "-"+word) || strings.HasSuffix(base, "."+word) {
 			return true
 		}
 	}
-	return strings.Contains(name, "usr/share/licenses/")
+	// https://reuse.software/spec/ names the last one.
+	return strings.Contains(name, "usr/share/licenses/") || path.Base(path.Dir(name)) == "LICENSES"
 }

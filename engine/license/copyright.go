@@ -27,7 +27,7 @@ func Copyright(text []byte) (expressions []string, ok bool) {
 		if !found || !strings.EqualFold(name, "license") || len(expressions) >= maxExpressions {
 			continue
 		}
-		if e := debian(strings.TrimSpace(value)); e != "" && !slices.Contains(expressions, e) {
+		if e, _ := Normalize(value); e != "" && !slices.Contains(expressions, e) {
 			expressions = append(expressions, e)
 		}
 	}
@@ -63,27 +63,4 @@ func common(body string) (expressions []string, ok bool) {
 	}
 	slices.Sort(expressions)
 	return expressions, len(expressions) > 0
-}
-
-// debian writes a licence field as an SPDX expression: "GPL-2+ or Artistic" is
-// "GPL-2.0-or-later OR Artistic-1.0-Perl". Names that SPDX does not know become
-// references.
-func debian(field string) string {
-	field = strings.NewReplacer(",", "", "/", " ").Replace(field)
-	var out []string
-	for _, word := range strings.Fields(field) {
-		switch strings.ToLower(word) {
-		case "and", "or":
-			out = append(out, strings.ToUpper(word))
-		default:
-			if n := len(out); n > 0 && out[n-1] != "AND" && out[n-1] != "OR" {
-				return "" // a sentence, no name
-			}
-			out = append(out, ID(word))
-		}
-	}
-	if n := len(out); n == 0 || out[n-1] == "AND" || out[n-1] == "OR" {
-		return ""
-	}
-	return strings.Join(out, " ")
 }

@@ -38,6 +38,9 @@ func TestCopyright(t *testing.T) {
 		{"several, one twice", format + "Files: *\nLicense: Expat\n\nFiles: b\nlicense: BSD-3-clause\n\nLicense: Expat\n Permission\n", []string{"BSD-3-Clause", "MIT"}},
 		{"a choice", format + "Files: *\nLicense: GPL-1+ or Artistic\n", []string{"GPL-1.0-or-later OR Artistic-1.0-Perl"}},
 		{"a name that SPDX does not have", format + "Files: *\nLicense: my_licence\n", []string{"LicenseRef-my-licence"}},
+		{"an exception", format + "Files: *\nLicense: GPL-3+ with Bison exception\n", []string{"GPL-3.0-or-later WITH Bison-exception-2.2"}},
+		{"a comma", format + "Files: *\nLicense: GPL-2+ or Artistic-2.0, and BSD-3-clause\n", []string{"(GPL-2.0-or-later OR Artistic-2.0) AND BSD-3-Clause"}},
+		{"an identifier that stands in no table", format + "Files: *\nLicense: Beerware\n", []string{"Beerware"}},
 		{"a sentence", format + "Files: *\nLicense: see the file over there\n", nil},
 		{"free form with common licences", "It is free.\nSee `/usr/share/common-licenses/GPL-3' and /usr/share/common-licenses/LGPL-2.1.\n", []string{"GPL-3.0-or-later", "LGPL-2.1-or-later"}},
 		{"free form without", "It is free.\n", nil},
@@ -55,7 +58,7 @@ func TestCopyright(t *testing.T) {
 func TestIsLicenseFile(t *testing.T) {
 	for name, want := range map[string]bool{
 		"app/LICENSE": true, "app/licence.txt": true, "a/COPYING.LIB": true, "a/MIT-LICENSE": true, "usr/share/doc/bash/copyright": true, "a/copyright": false,
-		"usr/share/licenses/bash/GPL": true, "app/license.go": true, "app/licensing.md": false, "a/b": false,
+		"usr/share/licenses/bash/GPL": true, "app/license.go": true, "gcc/COPYING3": true, "gcc/COPYING3.LIB": true, "app/license3d": false, "app/LICENSES/MIT.txt": true, "app/licensing.md": false, "a/b": false,
 	} {
 		if got := license.IsLicenseFile(name); got != want {
 			t.Errorf("%s: %v", name, got)

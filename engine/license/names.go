@@ -1,7 +1,5 @@
 package license
 
-import "strings"
-
 // names are the identifiers of SPDX for what packages call their licences, in
 // lower case. https://spdx.org/licenses/
 var names = map[string]string{
@@ -28,22 +26,29 @@ var names = map[string]string{
 	"lgpl-3.0-only": "LGPL-3.0-only", "lgpl-3.0-or-later": "LGPL-3.0-or-later", "agpl-3.0-only": "AGPL-3.0-only", "agpl-3.0-or-later": "AGPL-3.0-or-later",
 	"ncsa": "NCSA", "vim": "Vim", "tcl": "TCL", "postgresql": "PostgreSQL", "sil open font license": "OFL-1.1", "bzip2-1.0.6": "bzip2-1.0.6", "libpng": "Libpng", "icu": "ICU", "unicode-dfs-2016": "Unicode-DFS-2016",
 	"ms-pl": "MS-PL", "eupl-1.2": "EUPL-1.2", "upl-1.0": "UPL-1.0", "json": "JSON", "afl-2.1": "AFL-2.1", "w3c": "W3C", "mit-0": "MIT-0",
+
+	// Names written out, and those of Fedora.
+	"mozilla public license 1.1": "MPL-1.1", "python software foundation license": "PSF-2.0", "apache software license 2.0": "Apache-2.0", "asl 1.1": "Apache-1.1", "asl 1.0": "Apache-1.0",
+	"eclipse public license 1.0": "EPL-1.0", "eclipse public license 2.0": "EPL-2.0", "eclipse public license - v 1.0": "EPL-1.0", "eclipse public license - v 2.0": "EPL-2.0",
+	"eclipse distribution license 1.0": "BSD-3-Clause", "eclipse distribution license - v 1.0": "BSD-3-Clause", "edl 1.0": "BSD-3-Clause",
+	"common development and distribution license 1.0": "CDDL-1.0", "common development and distribution license 1.1": "CDDL-1.1", "cddl": "CDDL-1.0",
+	"boost software license 1.0": "BSL-1.0", "cc0 1.0 universal": "CC0-1.0", "creative commons zero v1.0 universal": "CC0-1.0", "mit no attribution": "MIT-0",
+	"bsd 3-clause new or revised": "BSD-3-Clause", "revised bsd": "BSD-3-Clause", "modified bsd": "BSD-3-Clause", "bsd-new": "BSD-3-Clause",
+	"simplified bsd": "BSD-2-Clause", "2-clause bsd": "BSD-2-Clause", "freebsd": "BSD-2-Clause", "bsd with advertising": "BSD-4-Clause", "original bsd": "BSD-4-Clause", "4-clause bsd": "BSD-4-Clause",
+	"mit/x11": "MIT", "mit-x11": "MIT", "mit x11": "MIT", "mit/expat": "MIT", "isc license (iscl)": "ISC", "iscl": "ISC", "the unlicense (unlicense)": "Unlicense",
+	"universal permissive license 1.0": "UPL-1.0", "server side public license 1": "SSPL-1.0", "elastic license 2.0": "Elastic-2.0", "business source license 1.1": "BUSL-1.1",
+	"european union public licence 1.2": "EUPL-1.2", "sil open font license 1.1": "OFL-1.1", "microsoft public license": "MS-PL", "ofl": "OFL-1.1", "inner-net": "Inner-Net-2.0", "openldap": "OLDAP-2.8",
+	"academic free license 2.1": "AFL-2.1", "academic free license 3.0": "AFL-3.0", "zope public license 2.1": "ZPL-2.1", "zope public": "ZPL-2.1", "bouncy castle licence": "MIT", "mpl": "MPL-2.0",
 }
 
-// ID gives the SPDX identifier of a licence as a package names it, and a
+// ID gives the SPDX identifier of one licence as a package names it, and a
 // reference ("LicenseRef-...") for a name that SPDX does not have.
 func ID(name string) string {
-	if id := names[strings.ToLower(strings.TrimSpace(name))]; id != "" {
+	if id := identifier(name); id != "" {
 		return id
 	}
-	clean := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
-			return r
-		}
-		return '-'
-	}, name)
-	return "LicenseRef-" + clean
+	return refer(name)
 }
 
 // Known reports whether SPDX has a licence that a package names so.
-func Known(name string) bool { return names[strings.ToLower(strings.TrimSpace(name))] != "" }
+func Known(name string) bool { return identifier(name) != "" }

@@ -109,7 +109,7 @@ func (c *checker) accounts() {
 		if a.Password == "empty" {
 			c.add("empty-password", a.Path, a.Name, layer[a.Path])
 		}
-		if a.UID != "" && strings.Trim(a.UID, "0") == "" && a.Name != "root" {
+		if isZero(a.UID) && a.Name != "root" {
 			c.add("second-root", a.Path, a.Name, layer[a.Path])
 		}
 	}

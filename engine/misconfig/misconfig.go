@@ -33,6 +33,16 @@ func Check(im *inventory.Image, r *image.Runtime, history []image.History) []inv
 	return c.found
 }
 
+// Tags looks at the tags that an image is called by. They belong to a request or
+// a repository, not to the image, and may change.
+func Tags(tags []string) []inventory.Misconfiguration {
+	c := &checker{}
+	if slices.Contains(tags, "latest") {
+		c.add("latest-tag", "", "latest", configLayer)
+	}
+	return c.found
+}
+
 var rank = map[string]int{low: 1, medium: 2, high: 3, critical: 4}
 
 // maxFound bounds what is told of one image: a layer may have any number of

@@ -1,6 +1,7 @@
 package misconfig_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,12 +36,17 @@ func TestRuntime(t *testing.T) {
 		{"no user", func(r *image.Runtime) { r.User = "" }, []string{"medium root-user"}},
 		{"root by name", func(r *image.Runtime) { r.User = "root:root" }, []string{"medium root-user"}},
 		{"root by number", func(r *image.Runtime) { r.User = "0" }, []string{"medium root-user"}},
+		{"root by a number that runtimes read", func(r *image.Runtime) { r.User = "+0" }, []string{"medium root-user"}},
 		{"a user whose number begins with 0", func(r *image.Runtime) { r.User = "0100" }, []string{}},
 		{"no health check", func(r *image.Runtime) { r.Healthcheck = false }, []string{"low no-healthcheck"}},
 		{"ports", func(r *image.Runtime) { r.ExposedPorts = []string{"22/tcp", "2375/tcp", "8080/tcp", "220/tcp"} }, []string{"high exposed-ssh", "low exposed-admin"}},
 		{"sshd", func(r *image.Runtime) {
 			r.Entrypoint, r.Cmd = []string{"/usr/bin/tini", "--"}, []string{"/usr/sbin/sshd", "-D"}
 		}, []string{"high sshd /usr/sbin/sshd"}},
+		{"range of ports", func(r *image.Runtime) { r.ExposedPorts = []string{"20-25/tcp", "22/udp", "80-", "x"} }, []string{"high exposed-ssh", "low exposed-admin"}},
+		{"sshd by a shell", func(r *image.Runtime) { r.Cmd = []string{"/bin/sh", "-c", "mkdir /run/sshd; exec /usr/sbin/sshd -D"} }, []string{"high sshd /usr/sbin/sshd"}},
+		{"a socket spelled oddly", func(r *image.Runtime) { r.Volumes = []string{"/var//run/docker.sock/"} }, []string{"critical docker-socket /var//run/docker.sock/"}},
+		{"no debugging", func(r *image.Runtime) { r.Env = []string{"NO_DEBUG=1", "DISABLE_DEBUG=true"} }, []string{}},
 		{"engine's socket", func(r *image.Runtime) { r.Volumes = []string{"/data", "/var/run/docker.sock"} }, []string{"critical docker-socket /var/run/docker.sock"}},
 		{"debugging", func(r *image.Runtime) { r.Env = []string{"DEBUG=true", "DEBUG_LEVEL=3", "NO_DEBUG=0"} }, []string{"low debug-enabled"}},
 	} {
@@ -73,6 +79,22 @@ func TestHistory(t *testing.T) {
 		"/bin/sh -c curl -sSkL https://x.example -o f":                                           "unverified-fetch",
 		"/bin/sh -c wget --no-check-certificate https://x.example":                               "unverified-fetch",
 		"/bin/sh -c chmod -R 777 /app":                                                           "chmod-777",
+		"/bin/sh -c chmod a=rwx /app":                                                            "chmod-777",
+		"/bin/sh -c curl -sfL https://get.example | VERSION=1 sh -":                              "pipe-to-shell",
+		"/bin/sh -c curl -sSL https://x.example | gunzip | python3 -":                            "pipe-to-shell",
+		"/bin/sh -c curl 'https://x.example/?a=1&b=2' | bash":                                    "pipe-to-shell",
+		"/bin/sh -c curl -o f https://x.example; cat g | sh":                                     "",
+		"/bin/sh -c curl -s https://x.example | grep sh":                                         "",
+		"/bin/sh -c #(nop)  LABEL usage=curl https://x.example | sh":                             "",
+		"HEALTHCHECK &{[\"CMD-SHELL\" \"curl -k https://localhost\"]}":                           "",
+		"ENV HELP=curl https://x.example | sh # buildkit":                                        "",
+		"CMD [\"sh\" \"-c\" \"curl https://x.example | sh\"] # buildkit":                         "pipe-to-shell",
+		"RUN /bin/sh -c apt-get install -y --allow-unauthenticated x":                            "unsigned-packages",
+		"RUN /bin/sh -c apk add --allow-untrusted x.apk # buildkit":                              "unsigned-packages",
+		"RUN /bin/sh -c apt-get update && apt-get -y dist-upgrade && rm -r":                      "upgrade-all",
+		"RUN /bin/sh -c yum -y update && yum clean all":                                          "upgrade-all",
+		"RUN /bin/sh -c yum update -y openssl":                                                   "",
+		"RUN /bin/sh -c apt-get update && apt-get install -y curl":                               "",
 		"/bin/sh -c chmod 755 /app":                                                              "",
 	} {
 		found := misconfig.Check(&inventory.Image{}, healthy(), []image.History{{CreatedBy: "FROM", Empty: true}, {CreatedBy: text}})
@@ -86,6 +108,14 @@ func TestHistory(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
+	}
+}
+
+// TestLongHistory: what is not looked at is told.
+func TestLongHistory(t *testing.T) {
+	steps := []image.History{{CreatedBy: strings.Repeat("true && ", 100_000)}, {CreatedBy: strings.Repeat("true && ", 100_000)}}
+	if diff := cmp.Diff([]string{"medium history-too-long"}, told(misconfig.Check(&inventory.Image{}, healthy(), steps))); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -136,6 +166,25 @@ func TestAccounts(t *testing.T) {
 	want := []string{"critical empty-password etc/passwd", "critical empty-password etc/shadow", "high second-root etc/passwd", "high sudo-nopasswd etc/sudoers"}
 	if diff := cmp.Diff(want, told(misconfig.Check(im, healthy(), nil))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestRootByAccount: a name of the image's own that has root's number is root.
+func TestRootByAccount(t *testing.T) {
+	r := healthy()
+	r.User = "toor"
+	im := &inventory.Image{Accounts: []inventory.Account{{Path: "etc/passwd", Name: "toor", UID: "0", Password: "shadow"}}}
+	if diff := cmp.Diff([]string{"high second-root etc/passwd", "medium root-user"}, told(misconfig.Check(im, r, nil))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTags(t *testing.T) {
+	if diff := cmp.Diff([]string{"low latest-tag"}, told(misconfig.Tags([]string{"1.2", "latest"}))); diff != "" {
+		t.Error(diff)
+	}
+	if got := misconfig.Tags([]string{"1.2"}); len(got) > 0 {
+		t.Errorf("%+v", got)
 	}
 }
 

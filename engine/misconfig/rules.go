@@ -31,6 +31,10 @@ var rules = map[string]rule{
 	"add-remote":        {low, "ADD fetches from an address without a checksum (ADD --checksum)"},
 	"pipe-to-shell":     {medium, "a script from the network is run as it comes: fetch it, check it, then run it"},
 	"unverified-fetch":  {medium, "a download does not check the server's certificate"},
+	"history-too-long":  {medium, "the history is too long to be looked at whole"},
+	"unsigned-packages": {medium, "packages are installed without a look at their signatures"},
+	"upgrade-all":       {low, "a step upgrades all packages: what comes depends on the day (a newer base image says which)"},
+	"latest-tag":        {low, "the tag latest names another image tomorrow: use a version, or a digest"},
 	"chmod-777":         {low, "a step lets everybody write (chmod 777)"},
 
 	// Files.
@@ -50,8 +54,8 @@ var rules = map[string]rule{
 }
 
 // adminPorts are those of remote administration, beside SSH.
-var adminPorts = map[string]string{
-	"23": "telnet", "512": "rexec", "513": "rlogin", "514": "rsh", "2375": "Docker's API without TLS", "3389": "RDP", "5900": "VNC", "10250": "kubelet",
+var adminPorts = map[int]string{
+	23: "telnet", 512: "rexec", 513: "rlogin", 514: "rsh", 2375: "Docker's API without TLS", 3389: "RDP", 5900: "VNC", 10250: "kubelet",
 }
 
 // strongCaps let a program become root in one way or another: capabilities(7).

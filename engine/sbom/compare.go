@@ -41,16 +41,32 @@ type entry struct {
 	versions map[string]bool
 }
 
-// Compare holds a bill against what is in the image.
+// Compare holds a bill against what is in the image. Packages are the same when
+// kind, namespace and name of their purls are; a bill's entry without a purl is
+// the package of that name, if there is only one.
 func Compare(im *inventory.Image, doc *Document) Difference {
 	ours, theirs := map[string]*entry{}, map[string]*entry{}
+	named := map[string]string{} // the key of a name; "" of several
 	for _, p := range im.Packages {
-		note(ours, keyOf(p.Name, p.PURL), p.Name, p.PURL, versionOf(p.Version, p.PURL))
+		id := identify(p.Name, p.Version, p.PURL)
+		id.note(ours, p.Name, p.PURL)
+		if key, ok := named[nameKey(p.Name)]; ok && key != id.key {
+			id.key = ""
+		}
+		named[nameKey(p.Name)] = id.key
 	}
 	for _, p := range doc.Packages {
-		note(theirs, keyOf(p.Name, p.PURL), p.Name, p.PURL, versionOf(p.Version, p.PURL))
+		id := identify(p.Name, p.Version, p.PURL)
+		if key := named[id.key]; key != "" {
+			id.key = key
+		}
+		id.note(theirs, p.Name, p.PURL)
 	}
-	d := Difference{Format: doc.Format, OnlyImage: []Package{}, OnlyBill: []Package{}, Versions: []Change{}}
+	return differ(doc.Format, ours, theirs)
+}
+
+func differ(format string, ours, theirs map[string]*entry) Difference {
+	d := Difference{Format: format, OnlyImage: []Package{}, OnlyBill: []Package{}, Versions: []Change{}}
 	for _, key := range slices.Sorted(maps.Keys(ours)) {
 		o, t := ours[key], theirs[key]
 		switch {
@@ -70,22 +86,43 @@ func Compare(im *inventory.Image, doc *Document) Difference {
 	return d
 }
 
-// versionOf is the version of a purl, which is spelled alike on both sides; else
-// the one that is given.
-func versionOf(version, purl string) string {
-	if u, err := packageurl.FromString(purl); purl != "" && err == nil && u.Version != "" {
+// identity is what makes an entry of a bill and a package of an image the same.
+type identity struct{ key, version string }
+
+// identify takes it from the purl, which is spelled alike on both sides; else
+// from name and version.
+func identify(name, version, purl string) identity {
+	u, err := packageurl.FromString(purl)
+	if purl == "" || err != nil {
+		return identity{nameKey(name), strings.TrimPrefix(version, "0:")} // an epoch that says nothing
+	}
+	if u.Version != "" {
 		version = u.Version
 	}
-	return strings.TrimPrefix(version, "0:") // an epoch that says nothing
+	version = strings.TrimPrefix(version, "0:")
+	if epoch := u.Qualifiers.Map()["epoch"]; epoch != "" && epoch != "0" && !strings.Contains(version, ":") {
+		version = epoch + ":" + version
+	}
+	if u.Type == packageurl.TypeGolang {
+		version = strings.TrimPrefix(version, "v") // which some tools leave out
+	}
+	return identity{strings.ToLower(u.Type + "/" + u.Namespace + "/" + u.Name), version}
 }
 
-func note(side map[string]*entry, key, name, purl, version string) {
-	e := side[key]
+// nameKey is the key of what has no purl. A group stands before "/" in bills,
+// before ":" in Java.
+func nameKey(name string) string {
+	return "name:" + strings.ToLower(strings.ReplaceAll(name, ":", "/"))
+}
+
+// note adds a version to what a side says of a package.
+func (id identity) note(side map[string]*entry, name, purl string) {
+	e := side[id.key]
 	if e == nil {
 		e = &entry{name: name, purl: purl, versions: map[string]bool{}}
-		side[key] = e
+		side[id.key] = e
 	}
-	e.versions[version] = true
+	e.versions[id.version] = true
 }
 
 func (e *entry) packages() []Package {

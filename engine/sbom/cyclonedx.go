@@ -69,8 +69,8 @@ func cycloneComponent(im *inventory.Image, c *component) cdx.Component {
 	}
 	if c.License != "" {
 		out.Licenses = &cdx.Licenses{{License: &cdx.License{Name: c.License}}}
-		if license.Known(c.License) {
-			out.Licenses = &cdx.Licenses{{Expression: license.ID(c.License)}}
+		if expression, ok := license.Normalize(c.License); ok {
+			out.Licenses = &cdx.Licenses{{Expression: expression}}
 		}
 	}
 	occurrences := make([]cdx.EvidenceOccurrence, len(c.locations))
@@ -152,7 +152,7 @@ func vulnerability(f *finding.Finding) cdx.Vulnerability {
 	}
 	v := cdx.Vulnerability{
 		BOMRef: "vulnerability-" + f.ID, ID: f.ID, Description: f.Summary, Source: &cdx.Source{Name: f.Feed, URL: f.URL},
-		Ratings: &[]cdx.VulnerabilityRating{rating}, Affects: &[]cdx.Affects{},
+		Ratings: ratings(rating, f), Affects: &[]cdx.Affects{},
 	}
 	if !f.Published.IsZero() {
 		v.Published = f.Published.UTC().Format(time.RFC3339)
@@ -168,4 +168,28 @@ func vulnerability(f *finding.Finding) cdx.Vulnerability {
 		v.References = &references
 	}
 	return v
+}
+
+// ratings are the severity that counts, and the vectors that it may rest on.
+func ratings(first cdx.VulnerabilityRating, f *finding.Finding) *[]cdx.VulnerabilityRating {
+	all := []cdx.VulnerabilityRating{first}
+	for _, vector := range f.CVSS {
+		all = append(all, cdx.VulnerabilityRating{Source: &cdx.Source{Name: f.Feed}, Method: scoringMethod(vector), Vector: vector})
+	}
+	if f.NVD != "" {
+		all = append(all, cdx.VulnerabilityRating{Source: &cdx.Source{Name: "NVD"}, Method: scoringMethod(f.NVD), Vector: f.NVD})
+	}
+	return &all
+}
+
+func scoringMethod(vector string) cdx.ScoringMethod {
+	for _, m := range []struct {
+		prefix string
+		method cdx.ScoringMethod
+	}{{"CVSS:4.0/", cdx.ScoringMethodCVSSv4}, {"CVSS:3.1/", cdx.ScoringMethodCVSSv31}, {"CVSS:3.0/", cdx.ScoringMethodCVSSv3}} {
+		if strings.HasPrefix(vector, m.prefix) {
+			return m.method
+		}
+	}
+	return cdx.ScoringMethodCVSSv2
 }

@@ -1,16 +1,11 @@
 package sbom
 
 import (
+	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-
-	cdx "github.com/CycloneDX/cyclonedx-go"
-	"github.com/package-url/packageurl-go"
-	spdxjson "github.com/spdx/tools-golang/json"
 )
 
 // Document is a bill that somebody else wrote.
@@ -21,149 +16,88 @@ type Document struct {
 
 // Package is one entry of such a bill.
 type Package struct {
-	Name    string
-	Version string
-	PURL    string
+	Name    string `json:"name"` // with its group: "org.example/app"
+	Version string `json:"version"`
+	PURL    string `json:"purl,omitempty"`
 }
 
-// Bounds of a foreign bill.
+// Bounds of a foreign bill. Readers take from it what Package holds and step
+// over the rest, so that a bill costs memory by the packages it names.
 const (
-	maxDocument = 256 << 20 // bytes
-	maxPackages = 1_000_000
+	maxDocument = 64 << 20 // bytes
+	maxXML      = 16 << 20 // bytes; a tag of it costs much more than its length
+	maxPackages = 250_000
+	maxNesting  = 32   // of components in components, and of documents in envelopes
+	maxText     = 4096 // bytes of one name, version or purl
 )
 
-// ErrFormat: the bytes are of no bill that is known.
-var ErrFormat = errors.New("no bill of materials in CycloneDX, SPDX or Syft's JSON")
+var (
+	// ErrFormat: the bytes are of no bill that is known.
+	ErrFormat = errors.New("no bill of materials in CycloneDX, SPDX 2 or Syft's JSON")
+	// ErrTooLarge: a bill is beyond what is read of one.
+	ErrTooLarge = errors.New("the bill of materials is too large")
+)
 
-// Read reads CycloneDX (JSON or XML), SPDX 2 (JSON) or Syft's own JSON.
-func Read(r io.Reader) (doc *Document, err error) {
-	raw, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
+// Read reads CycloneDX (JSON or XML), SPDX 2 (JSON or tag-value), Syft's own
+// JSON, and attestations (in-toto statements) that hold one of these as JSON.
+func Read(r io.Reader) (*Document, error) {
+	limited := &limitedReader{most: maxDocument, from: r}
+	in := bufio.NewReaderSize(limited, 64<<10)
+	doc, err := decode(in, limited)
 	if err != nil {
 		return nil, fmt.Errorf("read bill of materials: %w", err)
-	}
-	if len(raw) > maxDocument {
-		return nil, fmt.Errorf("read bill of materials: more than %d bytes", maxDocument)
-	}
-	defer func() {
-		if cause := recover(); cause != nil {
-			doc, err = nil, fmt.Errorf("read bill of materials: %v", cause)
-		}
-	}()
-	doc, err = decode(bytes.TrimSpace(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))))
-	if err != nil {
-		return nil, fmt.Errorf("read bill of materials: %w", err)
-	}
-	if len(doc.Packages) > maxPackages {
-		return nil, fmt.Errorf("read bill of materials: more than %d packages", maxPackages)
 	}
 	return doc, nil
 }
 
-func decode(raw []byte) (*Document, error) {
-	if bytes.HasPrefix(raw, []byte("<")) {
-		return decodeCycloneDX(raw, cdx.BOMFileFormatXML)
+func decode(in *bufio.Reader, limited *limitedReader) (*Document, error) {
+	start, err := in.Peek(64)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
-	var kind struct {
-		BOMFormat   string          `json:"bomFormat"`
-		SPDXVersion string          `json:"spdxVersion"`
-		Artifacts   json.RawMessage `json:"artifacts"`
-		PayloadType string          `json:"payloadType"`
-	}
-	if err := json.Unmarshal(raw, &kind); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	start = bytes.TrimSpace(start)
+	if mark := []byte("\xef\xbb\xbf"); bytes.HasPrefix(start, mark) {
+		start = bytes.TrimSpace(start[len(mark):])
+		if _, err := in.Discard(len(mark)); err != nil {
+			return nil, err
+		}
 	}
 	switch {
-	case kind.BOMFormat == "CycloneDX":
-		return decodeCycloneDX(raw, cdx.BOMFileFormatJSON)
-	case kind.SPDXVersion != "":
-		return decodeSPDX(raw)
-	case kind.Artifacts != nil:
-		return decodeSyft(kind.Artifacts)
-	case kind.PayloadType != "":
-		return nil, fmt.Errorf("%w: this is a signed envelope (%s)", ErrFormat, kind.PayloadType)
+	case bytes.HasPrefix(start, []byte("<")):
+		limited.most = maxXML
+		return decodeXML(in)
+	case bytes.HasPrefix(start, []byte("{")):
+		return decodeJSON(in)
+	case bytes.HasPrefix(start, []byte(tagVersion)), bytes.HasPrefix(start, []byte("#")):
+		return decodeTags(in)
 	}
 	return nil, ErrFormat
 }
 
-func decodeCycloneDX(raw []byte, format cdx.BOMFileFormat) (*Document, error) {
-	bom := new(cdx.BOM)
-	if err := cdx.NewBOMDecoder(bytes.NewReader(raw), format).Decode(bom); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+// add takes an entry of a bill; one without a name says nothing.
+func (d *Document) add(p Package) error {
+	if p.Name == "" && p.PURL == "" {
+		return nil
 	}
-	doc := &Document{Format: "CycloneDX"}
-	if bom.Components != nil {
-		doc.addComponents(*bom.Components, 0)
+	if len(d.Packages) >= maxPackages {
+		return fmt.Errorf("%w: more than %d packages", ErrTooLarge, maxPackages)
 	}
-	return doc, nil
+	d.Packages = append(d.Packages, p)
+	return nil
 }
 
-// maxNesting is how deep components are followed into one another.
-const maxNesting = 32
-
-func (d *Document) addComponents(all []cdx.Component, depth int) {
-	for _, c := range all {
-		if c.Type != cdx.ComponentTypeOS && c.Type != cdx.ComponentTypeFile {
-			name := c.Name
-			if c.Group != "" {
-				name = c.Group + "/" + c.Name
-			}
-			d.Packages = append(d.Packages, Package{Name: name, Version: c.Version, PURL: c.PackageURL})
-		}
-		if c.Components != nil && depth < maxNesting {
-			d.addComponents(*c.Components, depth+1)
-		}
-	}
+// limitedReader ends with an error, not with an end, when there is more than it
+// may read.
+type limitedReader struct {
+	most, read int64
+	from       io.Reader
 }
 
-func decodeSPDX(raw []byte) (*Document, error) {
-	spdx, err := spdxjson.Read(bytes.NewReader(raw))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+func (l *limitedReader) Read(b []byte) (int, error) {
+	if l.read > l.most {
+		return 0, fmt.Errorf("%w: more than %d MiB", ErrTooLarge, l.most>>20)
 	}
-	doc := &Document{Format: "SPDX"}
-	for _, p := range spdx.Packages {
-		if p == nil || isWhole(p.PrimaryPackagePurpose) {
-			continue
-		}
-		entry := Package{Name: p.PackageName, Version: p.PackageVersion}
-		for _, ref := range p.PackageExternalReferences {
-			if ref != nil && ref.RefType == "purl" {
-				entry.PURL = ref.Locator
-			}
-		}
-		if entry.PURL == "" && strings.HasPrefix(entry.Version, "sha256:") {
-			continue // the image itself
-		}
-		doc.Packages = append(doc.Packages, entry)
-	}
-	return doc, nil
-}
-
-func decodeSyft(raw []byte) (*Document, error) {
-	var artifacts []struct{ Name, Version, PURL string }
-	if err := json.Unmarshal(raw, &artifacts); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	doc := &Document{Format: "Syft"}
-	for _, a := range artifacts {
-		doc.Packages = append(doc.Packages, Package(a))
-	}
-	return doc, nil
-}
-
-// keyOf is what makes an entry of a bill and a package of an image the same:
-// kind, namespace and name of the purl, whatever its version and qualifiers; or
-// the name alone.
-func keyOf(name, purl string) string {
-	u, err := packageurl.FromString(purl)
-	if purl == "" || err != nil {
-		return "name:" + strings.ToLower(name)
-	}
-	return strings.ToLower(u.Type + "/" + u.Namespace + "/" + u.Name)
-}
-
-// isWhole reports whether an entry stands for the image or its system. The
-// specification spells the latter with a hyphen, the JSON schema does not.
-func isWhole(purpose string) bool {
-	return purpose == "CONTAINER" || purpose == "OPERATING-SYSTEM" || purpose == "OPERATING_SYSTEM"
+	n, err := l.from.Read(b[:min(int64(len(b)), l.most+1-l.read)])
+	l.read += int64(n)
+	return n, err
 }

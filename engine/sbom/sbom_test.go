@@ -3,9 +3,9 @@ package sbom_test
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +27,7 @@ func sample() sbom.Input {
 			Engine: 2, Manifest: digest.FromString("manifest"), Config: digest.FromString("config"), Platform: inventory.Platform{OS: "linux", Architecture: "amd64"},
 			Distro: inventory.Distro{ID: "alpine", VersionID: "3.20.3", Name: "Alpine Linux v3.20"}, Layers: []digest.Digest{layer},
 			Packages: []inventory.Package{
-				{Name: "libssl3", Version: "3.3.2-r0", Type: "apk", Arch: "x86_64", Source: "openssl", SourceVersion: "3.3.2-r0", License: "Apache-2.0", Location: "lib/apk/db/installed", PURL: "pkg:apk/alpine/libssl3@3.3.2-r0?arch=x86_64"},
+				{Name: "libssl3", Version: "3.3.2-r0", Type: "apk", Arch: "x86_64", Source: "openssl", SourceVersion: "3.3.2-r0", License: "ASL 2.0 and MIT", Location: "lib/apk/db/installed", PURL: "pkg:apk/alpine/libssl3@3.3.2-r0?arch=x86_64"},
 				{Name: "lodash", Version: "4.17.15", Type: "npm", License: "MIT", Location: "app/node_modules/lodash/package.json", PURL: "pkg:npm/lodash@4.17.15"},
 				{Name: "lodash", Version: "4.17.15", Type: "npm", License: "MIT", Location: "b/lodash/package.json", PURL: "pkg:npm/lodash@4.17.15"},
 				{Name: "org.example:app", Version: "1", Type: "java", License: "Our own terms", Location: "app.jar", Inner: "META-INF/maven/x/pom.properties", PURL: "pkg:maven/org.example/app@1"},
@@ -36,7 +36,7 @@ func sample() sbom.Input {
 			Gaps: []inventory.Gap{{Kind: inventory.Partial, Code: "npm-manifest", Path: "x/package.json", Detail: "could not be read"}},
 		},
 		Findings: []finding.Finding{
-			{ID: "GHSA-1", Aliases: []string{"CVE-2020-1"}, Package: "lodash", Version: "4.17.15", Type: "npm", Fixed: "4.17.21", Severity: finding.High, SeveritySource: "GHSA", Score: 7.2, Feed: "npm", URL: "https://example.com/1", Summary: "Command injection", Published: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)},
+			{ID: "GHSA-1", Aliases: []string{"CVE-2020-1"}, Package: "lodash", Version: "4.17.15", Type: "npm", Fixed: "4.17.21", Severity: finding.High, SeveritySource: "GHSA", Score: 7.2, CVSS: []string{"CVSS:3.1/AV:N/AC:L/PR:H/UI:N/S:U/C:H/I:H/A:H"}, Feed: "npm", URL: "https://example.com/1", Summary: "Command injection", Published: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)},
 			{ID: "ALBA-1", Class: "bugfix", Package: "libssl3", Version: "3.3.2-r0", Type: "apk"},
 		},
 	}
@@ -90,6 +90,28 @@ func TestSchemas(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "write testdata again")
+
+// TestGolden holds what is written, byte for byte.
+func TestGolden(t *testing.T) {
+	for format, file := range map[string]string{"cyclonedx": "sample.cdx.json", "spdx": "sample.spdx.json"} {
+		file = filepath.Join("testdata", file)
+		got := write(t, format, sample())
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (-update writes it again): %s", file, diff)
+		}
+	}
+}
+
 // TestRoundTrip: what is written is read back, and agrees with the image.
 func TestRoundTrip(t *testing.T) {
 	for _, format := range []string{"cyclonedx", "spdx"} {
@@ -129,37 +151,14 @@ func TestCompare(t *testing.T) {
 		}
 		return list
 	}
-	if diff := cmp.Diff([]string{"org.example:app", "lodash"}, names(d.OnlyImage)); diff != "" {
+	if diff := cmp.Diff([]string{"org.example:app"}, names(d.OnlyImage)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"lodash", "invented"}, names(d.OnlyBill)); diff != "" {
-		t.Error(diff) // a bill that names no purl is compared by name, and ours has one
+	if diff := cmp.Diff([]string{"invented"}, names(d.OnlyBill)); diff != "" {
+		t.Error(diff)
 	}
-	if diff := cmp.Diff([]sbom.Change{{Name: "libssl3", Image: []string{"3.3.2-r0"}, Bill: []string{"3.3.6-r0"}}}, d.Versions); diff != "" || d.Same != 1 || d.Agrees() {
+	if diff := cmp.Diff([]sbom.Change{{Name: "libssl3", Image: []string{"3.3.2-r0"}, Bill: []string{"3.3.6-r0"}}}, d.Versions); diff != "" || d.Same != 2 || d.Agrees() {
 		t.Errorf("%s %+v", diff, d)
-	}
-}
-
-// TestForeign reads bills of other programs.
-func TestForeign(t *testing.T) {
-	dir := sharedtest.Dir(t, "data", "formats", "sbom")
-	for file, format := range map[string]string{"cyclonedx-alpine.xml": "CycloneDX", "spdx-alpine-3.10.json": "SPDX", "syft-alpine.json": "Syft"} {
-		raw, err := os.ReadFile(filepath.Join(dir, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		doc, err := sbom.Read(bytes.NewReader(raw))
-		if err != nil || doc.Format != format || len(doc.Packages) < 3 {
-			t.Errorf("%s: %+v %v", file, doc, err)
-		}
-	}
-}
-
-func TestUnreadable(t *testing.T) {
-	for _, text := range []string{"", "{}", "[]", "nonsense", "<xml/>x", `{"bomFormat":"CycloneDX","components":1}`, `{"spdxVersion":"SPDX-9.9"}`, `{"payloadType":"x"}`, `{"artifacts":{}}`, `{"bomFormat":` + strings.Repeat("[", 100_000)} {
-		if doc, err := sbom.Read(strings.NewReader(text)); err == nil {
-			t.Errorf("%.40q: %+v", text, doc)
-		}
 	}
 }
 
@@ -174,6 +173,8 @@ func FuzzRead(f *testing.F) {
 	f.Add(spdx.Bytes())
 	f.Add(cyclone.Bytes())
 	f.Add([]byte(`<bom xmlns="http://cyclonedx.org/schema/bom/1.4"><components><component type="library"><name>a</name></component></components></bom>`))
+	f.Add([]byte("SPDXVersion: SPDX-2.3\nPackageName: a\nPackageVersion: 1\nExternalRef: PACKAGE-MANAGER purl pkg:npm/a@1\n"))
+	f.Add([]byte(`{"predicate":{"spdxVersion":"SPDX-2.3","packages":[{"name":"a","externalRefs":[{"referenceType":"purl","referenceLocator":"x"}]}]}}`))
 	f.Add([]byte(`{"artifacts":[{"name":"a","version":"1","purl":"pkg:npm/a@1"}]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		doc, err := sbom.Read(bytes.NewReader(raw))

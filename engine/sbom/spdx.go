@@ -1,6 +1,8 @@
 package sbom
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -84,19 +86,26 @@ func gapAnnotation(g inventory.Gap, version, created string) *v2_3.Annotation {
 	}
 }
 
-// licenseReferences keeps licences that SPDX has no identifier for: a document
+// licenseReferences defines licences that SPDX has no identifier for: a document
 // defines what it refers to.
 type licenseReferences struct {
 	doc   *v2_3.Document
 	known map[string]bool
 }
 
-func (r *licenseReferences) name(text string) string {
-	id := license.ID(text)
-	if !strings.HasPrefix(id, "LicenseRef-") || r.known[id] {
-		return id
+// name writes what a package says of its licence as an expression, or as one
+// reference to all that it says.
+func (r *licenseReferences) name(statement string) string {
+	expression, _ := license.Normalize(statement)
+	if expression == "" {
+		sum := sha256.Sum256([]byte(statement))
+		expression = "LicenseRef-statement-" + hex.EncodeToString(sum[:8])
 	}
-	r.known[id] = true
-	r.doc.OtherLicenses = append(r.doc.OtherLicenses, &v2_3.OtherLicense{LicenseIdentifier: id, ExtractedText: text, LicenseName: unknown})
-	return id
+	for _, id := range license.References(expression) {
+		if !r.known[id] {
+			r.known[id] = true
+			r.doc.OtherLicenses = append(r.doc.OtherLicenses, &v2_3.OtherLicense{LicenseIdentifier: id, ExtractedText: statement, LicenseName: unknown})
+		}
+	}
+	return expression
 }
