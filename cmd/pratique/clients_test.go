@@ -45,8 +45,9 @@ func TestRealClients(t *testing.T) {
 				"node-app":            {`policy "default"`, "CVE-2021-44906 minimist 1.2.0", "fixed in", s.api + "/report/sha256:"},
 				"python-site":         {`policy "default"`, "fixed in", s.api + "/report/sha256:"},
 				"debian12-distroless": {`policy "default"`, "CVE-", "fixed in", s.api + "/report/sha256:"},
-				"almalinux-9.0-micro": {"not understood", "rpm database"},
-				"almalinux-8.8-micro": {"not understood", "rpm database"},
+				"almalinux-9.0-micro": {`policy "default"`, "ALSA-2023:5453 glibc", "fixed in 2.34-60.el9_2.7"},
+				"java-app":            {`policy "default"`, "CVE-2020-25649 com.fasterxml.jackson.core:jackson-databind", "fixed in"},
+				"rpm-sqlite-mariner":  {"not understood", "no vulnerability data for 129 system packages of mariner 2.0"},
 			} {
 				refused(t, s, c, filepath.Join(corpus, image), wants, open.reasons)
 			}
