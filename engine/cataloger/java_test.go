@@ -81,13 +81,17 @@ func TestZip(t *testing.T) {
 		name, body string
 		want       []string
 	}{
-		{"a jar", jar(t, described...), []string{"java g:a 1"}},
+		{"app", jar(t, described...), []string{"java g:a 1"}},
+		{"gson-2.8.0", jar(t, "META-INF/MANIFEST.MF", "Implementation-Version: 2.8.0\n", "A.class", ""), []string{"java com.google.code.gson:gson 2.8.0"}},
+		{"gson-2.8.0.zip", jar(t, "x.txt", ""), []string{}},
+		{"requests-2.28.1-py3-none-any.whl", jar(t, "requests/a.py", ""), []string{}},
+		{"app.rar", jar(t, "a.jar", jar(t, described...)), []string{"java g:a 1"}},
 		{"no Java", jar(t, "word/document.xml", "", "x.class", ""), []string{}},
 		{"archives too deep", deep, []string{"partial archive-too-deep"}},
 		{"cut off", jar(t, described...)[:100], []string{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, told(read(t, "srv/app", test.body))); diff != "" {
+			if diff := cmp.Diff(test.want, told(read(t, "srv/"+test.name, test.body))); diff != "" {
 				t.Error(diff)
 			}
 		})

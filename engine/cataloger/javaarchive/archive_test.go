@@ -93,7 +93,7 @@ func TestRead(t *testing.T) {
 		{"shaded", "a-1.jar", []file{pom("g", "a", "1"), pom("h", "b", "2"), packed("x/pom.properties", "groupId: i\nartifactId: c\nversion: 3\n")},
 			[]string{"g:a 1 META-INF/maven/g/a/pom.properties", "h:b 2 META-INF/maven/h/b/pom.properties", "i:c 3 x/pom.properties"}},
 		{"shaded without its own", "guice.jar", []file{pom("cglib", "cglib", "3.2"), manifest("Bundle-SymbolicName: com.google.inject", "Bundle-Version: 4.2.3")},
-			[]string{"cglib:cglib 3.2 META-INF/maven/cglib/cglib/pom.properties", ":com.google.inject 4.2.3 META-INF/MANIFEST.MF"}},
+			[]string{"cglib:cglib 3.2 META-INF/maven/cglib/cglib/pom.properties", "com.google.inject:guice 4.2.3 META-INF/MANIFEST.MF"}},
 		{"shaded under a longer name", "a-all-1.jar", []file{pom("g", "a", "1"), pom("h", "b", "2")},
 			[]string{"g:a 1 META-INF/maven/g/a/pom.properties", "h:b 2 META-INF/maven/h/b/pom.properties"}},
 		{"renamed", "app.jar", []file{pom("g", "a", "1")}, []string{"g:a 1 META-INF/maven/g/a/pom.properties"}},
@@ -128,6 +128,7 @@ func TestRead(t *testing.T) {
 		{"nested by name", "app.jar", []file{packed("BOOT-INF/lib/h2-1.4.200.jar", jar(t, class))}, []string{"com.h2database:h2 1.4.200 BOOT-INF/lib/h2-1.4.200.jar by name"}},
 		{"nested that is none", "app.jar", []file{packed("x.jar", "text"), packed("y.jar", inner)}, []string{"g:inner 1 y.jar!/META-INF/maven/g/inner/pom.properties", "archive-invalid"}},
 		{"a name that climbs", "app.jar", []file{packed("../../x.jar", inner)}, []string{"g:inner 1 x.jar!/META-INF/maven/g/inner/pom.properties"}},
+		{"placeholders", "app.jar", []file{stored("x.jar", ""), packed("y.jar", "")}, []string{}},
 		{"a directory", "app.jar", []file{stored("x.jar/", "")}, []string{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -178,6 +178,7 @@ var bundles = map[string]string{ // symbolic name: group/artifact
 	"ch.qos.logback.classic":                  "ch.qos.logback/logback-classic",
 	"ch.qos.logback.core":                     "ch.qos.logback/logback-core",
 	"com.google.gson":                         "com.google.code.gson/gson",
+	"com.google.inject":                       "com.google.inject/guice",
 	"com.google.guava":                        "com.google.guava/guava",
 	"com.google.protobuf":                     "com.google.protobuf/protobuf-java",
 	"com.h2database":                          "com.h2database/h2",

@@ -69,6 +69,9 @@ func (r *reader) itself(a archive, c *contents, own identity) error {
 	if own.manifest["implementation-title"] == "Java Runtime Environment" {
 		return nil // a part of the JDK, which has no coordinates
 	}
+	if !IsArchive(a.name) && (c.manifest == nil || !c.classes) {
+		return nil // of a zip archive, the name says nothing about Java
+	}
 	found, ok := own.guess()
 	if c.classes && (!ok || found.Group == "") {
 		if r.nameless++; r.nameless == 1 {

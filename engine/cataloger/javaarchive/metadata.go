@@ -160,7 +160,10 @@ var fileName = regexp.MustCompile(`^(.+?)-(\d+(?:[._][0-9A-Za-z+_]+)*` +
 // splitName takes an archive's file name apart; version is empty when it has
 // none.
 func splitName(file string) (artifact, version string) {
-	stem := strings.TrimSuffix(file, path.Ext(file))
+	stem := file
+	if ext := path.Ext(file); strings.Trim(ext, ".0123456789") != "" {
+		stem = strings.TrimSuffix(file, ext)
+	}
 	if found := fileName.FindStringSubmatch(stem); found != nil && len(file) < 256 {
 		return found[1], found[2]
 	}

@@ -37,6 +37,9 @@ func (r *reader) open(a archive, e entry) error {
 
 // inside reads a nested archive that is at hand.
 func (r *reader) inside(a archive) error {
+	if a.size == 0 {
+		return nil // a placeholder
+	}
 	err := r.archive(a)
 	if err == nil || errors.Is(err, errStop) {
 		return err
