@@ -16,7 +16,7 @@ import (
 const (
 	rustStart    = `{"packages":[`
 	rustPacked   = 1 << 20 // bytes of a packed list
-	rustText     = 4 << 20 // bytes of a list; 1,000 crates take 150 kB
+	rustText     = 4 << 20 // bytes of all lists of a file; 1,000 crates take 150 kB
 	rustOpening  = 3       // JSON tokens of what it begins with
 	rustProbe    = 384     // bytes in which a packed list shows what it begins with
 	rustMaxLists = 64      // in one file
@@ -29,7 +29,8 @@ const (
 type rustSearch struct {
 	out    *Result
 	found  int
-	tries  int // that are left
+	tries  int   // that are left
+	text   int64 // bytes of lists that were read
 	many   bool
 	reader io.ReadCloser // zlib, made at the first try
 }
@@ -96,10 +97,13 @@ func (s *rustSearch) read(p *program, at int) {
 	if !s.unpack(p, at, rustPacked) {
 		return
 	}
-	dec := json.NewDecoder(io.LimitReader(s.reader, rustText))
+	raw, _ := io.ReadAll(io.LimitReader(s.reader, rustText-s.text)) // of one that is damaged, what there is
+	s.text += int64(len(raw))
+	dec := json.NewDecoder(bytes.NewReader(raw))
 	for range rustOpening {
 		if _, err := dec.Token(); err != nil {
-			return // it begins otherwise: not what it seemed to be
+			s.cut()
+			return
 		}
 	}
 	for dec.More() {
