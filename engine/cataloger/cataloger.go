@@ -99,8 +99,10 @@ var All = []*Cataloger{
 	{Name: "r", Names: []string{"description"}, Wants: isRDescription, MaxSize: maxManifest, Read: readRDescription},
 	{Name: "lock", Names: lockNames, Wants: isLock, Lock: true, MaxSize: maxLock, Read: readLock},
 	{Name: "java", Names: javaEndings, Wants: isJavaArchive, MaxSize: maxJava, ReadAt: readJavaArchive},
+	{Name: "erlang", Names: []string{"otp_version"}, Wants: isOTPVersion, MaxSize: maxRelease, Read: readOTPVersion},
 	{Name: "unread", Names: []string{"db.sqlite"}, Wants: isUnread, ByPath: true, Read: readUnread},
 	{Name: "java-runtime", Sniff: isJDKRelease, MaxSize: maxRelease, Read: readJDKRelease},
+	{Name: "zip", Sniff: isZip, MaxSize: maxJava, ReadAt: readZip},
 	{Name: "program", Sniff: isProgram, Read: readProgram},
 }
 

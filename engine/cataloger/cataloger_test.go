@@ -112,7 +112,7 @@ func TestRead(t *testing.T) {
 		{"nix", "nix/var/nix/db/db.sqlite", "", []string{"database nix-store"}},
 		{"rpm, broken", "var/lib/rpm/Packages", "no database", []string{"database rpm", "blind rpm-database"}},
 		{"jar, empty", "app/A.JAR", "", []string{}},
-		{"jar, broken", "app/A.JAR", "no zip", []string{"partial java-archive"}},
+		{"jar, broken", "app/A.JAR", "no zip", []string{"partial archive-invalid"}},
 		{"passwd", "etc/passwd", "root::0:0:root:/root:/bin/sh\n# c\napp:x:1000:1000::/:/bin/false\nbroken\n", []string{"account root 0 empty", "account app 1000 shadow", "partial account-records"}},
 		{"shadow", "etc/shadow", "root:$6$salt$hash:1::::::\napp:!:1::::::\nx::::::::\n", []string{"account root  set", "account app  locked", "account x  empty"}},
 		{"group", "etc/group", "root:x:0:\nwheel:x:10:a,b\n", []string{"group root []", "group wheel [a b]"}},

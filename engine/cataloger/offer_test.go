@@ -23,7 +23,7 @@ var paths = []string{
 	"x.dist-info/METADATA", "METADATA", "x.egg-info", "x.egg-info/PKG-INFO", "a.egg/EGG-INFO/PKG-INFO", "a.egg",
 	"specifications/a-1.gemspec", "specifications/default/a-1.gemspec", "a-1.gemspec", "vendor/composer/installed.json", "installed.json",
 	"app.deps.json", "x.json", "R/library/a/DESCRIPTION", "yarn.lock", "node_modules/a/yarn.lock", "Cargo.lock", "cargo.lock",
-	"requirements.txt", "pnpm-lock.yaml", "pylock.toml", "var/lib/rpm/Packages", "a.jar", "a.JAR", "nix/var/nix/db/db.sqlite",
+	"requirements.txt", "pnpm-lock.yaml", "pylock.toml", "var/lib/rpm/Packages", "a.jar", "a.JAR", "a.rar", "usr/lib/erlang/releases/25/OTP_VERSION", "OTP_VERSION", "nix/var/nix/db/db.sqlite",
 	"etc/passwd", "etc/shadow", "etc/group", "etc/sudoers", "etc/sudoers.d/x", "srv/etc/passwd",
 	"", "/", ".", "a.", "status.d/", "dir.jar/x",
 }

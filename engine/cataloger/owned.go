@@ -20,7 +20,7 @@ func isWorthClaiming(p string) bool {
 // version's text.
 func isKnownLibrary(p string) bool {
 	base := path.Base(p)
-	return strings.HasPrefix(base, "lib") && strings.Contains(base, ".so") && len(textsFor(base).rows) > 0
+	return strings.HasPrefix(base, "lib") && strings.Contains(base, ".so") && isKnownProgram(base)
 }
 
 // mayBeProgram: what is run lies where programs are, or bears no extension and

@@ -39,7 +39,7 @@ func isProgram(head []byte) bool {
 // their version's text.
 func readProgram(r io.Reader, out *Result) {
 	p := &program{r: r}
-	goSearch, rust, texts := goSearch{out: out}, rustSearch{out: out}, textsFor(path.Base(out.Path))
+	goSearch, rust, texts := goSearch{out: out}, rustSearch{out: out, tries: rustTries}, textsFor(path.Base(out.Path))
 	for !p.ended() {
 		from, to := p.block()
 		goSearch.search(p, from, to)
@@ -50,6 +50,7 @@ func readProgram(r io.Reader, out *Result) {
 	goSearch.finish()
 	rust.finish()
 	texts.finish(out)
+	out.close("program-packages")
 	slices.SortFunc(out.Packages, func(a, b inventory.Package) int {
 		return cmp.Or(cmp.Compare(a.Type, b.Type), strings.Compare(a.Name+"@"+a.Version, b.Name+"@"+b.Version))
 	})

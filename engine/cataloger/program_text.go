@@ -27,8 +27,8 @@ type programText struct {
 }
 
 const (
-	textWindow   = 160    // bytes from the needle that a pattern may look at
-	textMaxTries = 10_000 // needles that are looked at, of one row in one file
+	textWindow   = 160  // bytes from the needle that a pattern may look at
+	textMaxTries = 1000 // needles that are looked at, of one row in one file; real ones have 40
 )
 
 // textSearch finds the versions in the text of one program.
@@ -78,6 +78,18 @@ func matchName(file, base string) (rest string, ok bool) {
 // digits gives the digits that a text begins with.
 func digits(s string) string {
 	return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
+}
+
+// isKnownProgram reports whether the table has a row for a file's name.
+func isKnownProgram(base string) bool {
+	for i := range programTexts {
+		for _, file := range programTexts[i].files {
+			if _, ok := matchName(file, base); ok {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // search looks at one block of the program.

@@ -5,6 +5,12 @@ import "regexp"
 // sure compiles a pattern of the table.
 func sure(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }
 
+// redisBuild is what stands behind the version in the id of a build: the
+// builder's name, the time, and zeros where a commit would stand (src/release.c
+// and src/mkreleasehdr.sh of Redis). A name of digits alone is not told from the
+// version and not taken.
+const redisBuild = `(?:(?:[0-9a-f]{12}|[a-z][0-9a-z-]*)-)?\d{10}0{9}\x00`
+
 // programTexts is the table of programs that are known by their version's text.
 // A row stands here when the text can be nothing else: it comes from the
 // program's own name and version, or stands alone in a file of that name.
@@ -28,7 +34,8 @@ var programTexts = []programText{
 	{[]string{"squid"}, "\x00squid/", 0, sure(`^\x00squid/(\d+(?:\.\d+)+)\x00`), "squid", "squid-cache:squid"},
 
 	// Databases and caches
-	{[]string{"redis-server", "redis-sentinel", "redis-check-rdb", "redis-check-aof"}, "000000000\x00", 100, sure(`\x00?[^\x00-\x1f]?(\d+\.\d+\.\d+?)(?:(?:[0-9a-f]{12}|[a-z][0-9a-z-]*)-)?\d{10}0{9}\x00`), "redis", "redis:redis"},
+	{[]string{"redis-server", "redis-sentinel", "redis-check-rdb", "redis-check-aof"}, "000000000\x00", 120, sure(`(?:^|[^0-9.])(\d+\.\d+\.\d+?)` + redisBuild), "redis", "redis:redis"},
+	{[]string{"valkey-server", "valkey-sentinel", "valkey-check-rdb", "valkey-check-aof"}, "000000000\x00", 120, sure(`valkey(\d+\.\d+\.\d+?)` + redisBuild), "valkey", "lfprojects:valkey"},
 	{[]string{"postgres"}, "postgres (PostgreSQL) ", 0, sure(`^postgres \(PostgreSQL\) (\d+(?:\.\d+)*(?:(?:beta|rc)\d+)?)[ \n\x00]`), "postgresql", "postgresql:postgresql"},
 	{[]string{"psql"}, "psql (PostgreSQL) ", 0, sure(`^psql \(PostgreSQL\) (\d+(?:\.\d+)*(?:(?:beta|rc)\d+)?)[ \n\x00]`), "postgresql", "postgresql:postgresql"},
 	{[]string{"mariadbd", "mysqld", "mariadb", "mysql", "mariadb-dump", "mariadb-admin"}, "-MariaDB", 16, sure(`\x00(\d+\.\d+\.\d+)-MariaDB[-\x00]`), "mariadb", "mariadb:mariadb"},

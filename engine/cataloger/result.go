@@ -83,8 +83,8 @@ func (r *Result) add(p inventory.Package) bool {
 		r.gap(inventory.Blind, "too-many-packages", fmt.Sprintf("more than %d packages in one layer; the rest was not read", r.limits.Packages))
 		return false
 	}
-	p.Location = r.Path
-	for _, field := range []*string{&p.Name, &p.Version, &p.Arch, &p.Source, &p.SourceVersion, &p.License, &p.Module, &p.Vendor, &p.Inner, &p.CPE} {
+	p.Location = r.Path // the CPE is of the catalogers' own making; its escapes stay
+	for _, field := range []*string{&p.Name, &p.Version, &p.Arch, &p.Source, &p.SourceVersion, &p.License, &p.Module, &p.Vendor, &p.Inner} {
 		if len(*field) > maxField {
 			r.bad("a field is too long")
 			return true

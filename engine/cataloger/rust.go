@@ -15,25 +15,30 @@ import (
 // https://github.com/rust-secure-code/cargo-auditable/blob/master/PARSING.md
 const (
 	rustStart    = `{"packages":[`
-	rustPacked   = 4 << 20  // bytes of a packed list
-	rustText     = 16 << 20 // bytes of a list
-	rustProbe    = 512      // bytes in which a packed list shows what it begins with
-	rustMaxLists = 64       // in one file
-	rustMaxTries = 100_000  // beginnings that are unpacked; data by chance has a few hundred in 1 GiB
-	zlibMethod   = 0x78     // first byte of zlib's format with a window of 32 KiB
+	rustPacked   = 1 << 20 // bytes of a packed list
+	rustText     = 4 << 20 // bytes of all lists of a file; 1,000 crates take 150 kB
+	rustOpening  = 3       // JSON tokens of what it begins with
+	rustProbe    = 384     // bytes in which a packed list shows what it begins with
+	rustMaxLists = 64      // in one file
+	rustTries    = 512     // beginnings that are unpacked in any file; real ones have 200
+	rustTryEvery = 1 << 10 // bytes of the file for which one more is
+	zlibMethod   = 0x78    // first byte of zlib's format with a window of 32 KiB
 )
 
 // rustSearch finds the lists of crates in a program.
 type rustSearch struct {
 	out    *Result
 	found  int
-	tries  int
+	tries  int   // that are left
+	text   int64 // bytes of lists that were read
+	many   bool
 	reader io.ReadCloser // zlib, made at the first try
 }
 
 // search looks at one block of the program.
 func (s *rustSearch) search(p *program, from, to int) {
-	for i := from; i < to && s.tries < rustMaxTries && s.found < rustMaxLists; i++ {
+	s.tries += (to - from) / rustTryEvery
+	for i := from; i < to; i++ {
 		k := bytes.IndexByte(p.buf[i:to], zlibMethod)
 		if k < 0 {
 			return
@@ -41,7 +46,11 @@ func (s *rustSearch) search(p *program, from, to int) {
 		if i += k; !mayBePacked(p.buf[i:min(len(p.buf), i+2+deflateProbe)]) {
 			continue
 		}
-		if s.tries++; s.begins(p, i) {
+		if s.tries == 0 || s.found == rustMaxLists {
+			s.many = true
+			return
+		}
+		if s.tries--; s.begins(p, i) {
 			s.found++
 			s.read(p, i)
 		}
@@ -50,7 +59,7 @@ func (s *rustSearch) search(p *program, from, to int) {
 
 // finish says what was not read.
 func (s *rustSearch) finish() {
-	if s.found == rustMaxLists || s.tries == rustMaxTries {
+	if s.many {
 		s.out.gap(inventory.Partial, "rust-crates-many", "the file holds more that looks like a list of Rust crates than is read")
 	}
 }
@@ -85,19 +94,24 @@ type crate struct {
 // read lists the crates that are in the program. Those that only built it are
 // left out.
 func (s *rustSearch) read(p *program, at int) {
-	var list struct{ Packages []crate }
 	if !s.unpack(p, at, rustPacked) {
 		return
 	}
-	raw, err := io.ReadAll(io.LimitReader(s.reader, rustText))
-	if err == nil {
-		err = json.Unmarshal(raw, &list)
+	raw, _ := io.ReadAll(io.LimitReader(s.reader, rustText-s.text)) // of one that is damaged, what there is
+	s.text += int64(len(raw))
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	for range rustOpening {
+		if _, err := dec.Token(); err != nil {
+			s.cut()
+			return
+		}
 	}
-	if err != nil {
-		s.out.gap(inventory.Partial, "rust-crates", "the list of crates of a Rust program could not be read")
-		return
-	}
-	for _, c := range list.Packages {
+	for dec.More() {
+		var c crate
+		if dec.Decode(&c) != nil {
+			s.cut()
+			return
+		}
 		if c.Name == "" || c.Version == "" || c.Kind == "build" || c.Kind == "dev" {
 			continue
 		}
@@ -105,4 +119,11 @@ func (s *rustSearch) read(p *program, at int) {
 			return
 		}
 	}
+	if end, err := dec.Token(); err != nil || end != json.Delim(']') {
+		s.cut()
+	}
+}
+
+func (s *rustSearch) cut() {
+	s.out.gap(inventory.Partial, "rust-crates", "the list of crates of a Rust program could not be read to its end")
 }

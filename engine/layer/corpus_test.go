@@ -128,9 +128,10 @@ func (tr truth) names(kind string) []string {
 // beyondTruth lists what is found beyond the truth files, and why that is right.
 // cmd/pratique's tests of findings have a list of their own.
 var beyondTruth = map[string]string{
-	"node-app: npm shop-api 1.4.2":       "the app's own package.json",
-	"java-app: java test 9.0.65":         "named by its jar's manifest and file name alone",
-	"java-app: java-archive-partly-read": "a jar that holds archives nested 100 deep",
+	"node-app: npm shop-api 1.4.2": "the app's own package.json",
+	"java-app: archive-too-deep":   "a jar that holds archives nested 100 deep",
+
+	"java-app: java org.apache.tomcat.embed:tomcat-embed-websocket 9.0.65": "named by its jar's manifest and settings alone",
 }
 
 func TestRealImages(t *testing.T) {

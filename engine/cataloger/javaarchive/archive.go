@@ -1,287 +1,260 @@
-// Package javaarchive reads the components that a Java archive (jar, war, ear
-// and the like) holds: its own, those of archives nested in it, and those that
-// were merged into it ("shaded").
+// Package javaarchive finds the components that a Java archive holds: its own
+// and those that were packed into it, at any depth of archives in archives.
 //
-// It knows zip files and what build tools leave in them, and nothing of layers
-// or images. Content is hostile: everything is bounded, and what is cut short is
-// told. Start with Read.
+// It knows zip archives and Maven's and OSGi's metadata, and neither images nor
+// layers. Start with Read.
 package javaarchive
 
 import (
-	"archive/zip"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
-// Component is one library or program.
+// Component is one component found in an archive.
 type Component struct {
-	Group    string // Maven's groupId; "" when nothing tells it
-	Artifact string // artifactId
-	Version  string
-	License  string
-	// Inner is where in the outer archive it was found:
-	// "WEB-INF/lib/a.jar!/META-INF/maven/g/a/pom.properties"; "" for the archive
-	// itself, when its manifest or its name tells of it.
-	Inner string
-	// ByName: the archive's file name alone tells the version.
-	ByName bool
+	Group, Artifact, Version string // Group is empty when nothing tells it
+	// Inner is the place within the outermost archive, "!/" between archives.
+	// It is empty when the outermost archive's name alone told of it.
+	Inner   string
+	License string // as the metadata spell it
+	ByName  bool   // the file name alone tells the version
 }
 
-// Limits bound what one outer archive may cost.
+// Problem is something that could not be read; its code is short and stable.
+type Problem struct{ Code, Detail string }
+
+// Codes of problems.
+const (
+	CodeInvalid     = "archive-invalid"   // no zip archive, or a damaged one
+	CodeTooDeep     = "archive-too-deep"  // Limits.Depth
+	CodeTooLarge    = "archive-too-large" // Limits.Free, Ratio, Bytes
+	CodeTooMany     = "archive-too-many"  // Limits.Archives, Entries, Kept, Places
+	CodeLong        = "archive-long"      // a name or a description is longer than is read
+	CodeSpool       = "archive-spool"     // no room for a temporary file
+	CodeCoordinates = "java-coordinates"  // classes of an unknown component
+)
+
+// Limits bound what one outermost archive may cost. What is beyond them is a
+// Problem.
 type Limits struct {
-	Depth      int   // archives in each other
-	Entries    int   // files of all archives together
-	Nested     int64 // bytes of one nested archive
-	Inflated   int64 // bytes of everything that is inflated
-	Components int
+	Depth    int   // archives in archives
+	Archives int   // archives that are opened in a small archive; a larger one may have one more for each archiveSize
+	Entries  int   // lines of all directories
+	Kept     int64 // bytes of memory for the entries that matter, of all archives open at once
+	Places   int64 // bytes of all Component.Inner
+	Free     int64 // bytes of nested archives for which any ratio is lawful
+	Ratio    int64 // bytes of nested archives for one byte of the outermost
+	Bytes    int64 // bytes of nested archives, whatever the ratio
+	Metadata int64 // bytes of descriptions beyond Ratio
+	Memory   int64 // bytes of nested archives held in memory; the rest is in unlinked files
 }
 
-// DefaultLimits are above what application servers ship.
-var DefaultLimits = Limits{Depth: 16, Entries: 500_000, Nested: 512 << 20, Inflated: 4 << 30, Components: 50_000}
-
-// Problem is something that could not be read. The rest was.
-type Problem struct {
-	Inner  string
-	Detail string
+// DefaultLimits are far above any lawful archive that is known.
+var DefaultLimits = Limits{
+	Depth: 16, Archives: 64, Entries: 4_000_000, Kept: 64 << 20, Places: 4 << 20,
+	Free: 8 << 20, Ratio: 16, Metadata: 256 << 10, Bytes: 8 << 30, Memory: 16 << 20,
 }
 
-// Result is what an archive holds.
-type Result struct {
-	Components []Component
-	Problems   []Problem
-}
+// Sizes of what is read, in bytes.
+const (
+	maxMetadata = 256 << 10 // of a pom.properties, pom.xml or MANIFEST.MF
+	maxPlace    = 4096      // of a place in the outermost archive
+	maxLicense  = 200       // longer ones are the text, not its name
+	archiveSize = 256       // of the smallest archive that is worth its place
+)
 
-// IsArchive reports whether a path is that of a Java archive, by its ending.
-func IsArchive(name string) bool {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".jar", ".war", ".ear", ".par", ".sar", ".nar", ".jpi", ".hpi", ".kar", ".lpkg", ".rar":
-		return true
+// Read reads the archive of the given size. name is its file's base name.
+// Components are handed to found in the order in which they stand there; found
+// ends the reading by returning false. Each code of a problem comes once, with
+// the first that had it.
+func Read(f io.ReaderAt, size int64, name string, limits Limits, found func(Component) bool) []Problem {
+	lawful := limits.Ratio * min(size, limits.Bytes)
+	r := &reader{limits: limits, found: found, bytes: min(limits.Bytes, limits.Free+lawful), described: limits.Metadata + lawful}
+	r.archives = limits.Archives + int(size/archiveSize)
+	err := r.archive(archive{ReaderAt: f, size: size, name: name})
+	if err != nil && !errors.Is(err, errStop) {
+		r.problem(CodeInvalid, "the archive could not be read: %v", err)
 	}
-	return false
-}
-
-// Read reads an archive; name is its path, whose last element may tell what it
-// is. The error is for an outer archive that is no zip file at all.
-func Read(r io.ReaderAt, size int64, name string, limits Limits) (Result, error) {
-	w := &walk{limits: limits}
-	z, err := openZip(r, size)
-	if err != nil {
-		return Result{}, fmt.Errorf("read zip directory: %w", err)
+	if r.nameless > 0 {
+		r.problem(CodeCoordinates, "archives with classes do not tell their group, name or version, so they cannot be looked up: %d, one is %s", r.nameless, r.example)
 	}
-	w.archive(z, path.Base(name), "", 1)
-	return w.result, nil
+	return r.problems
 }
 
-// walk is the state of one outer archive.
-type walk struct {
+// errStop ends the reading: found wants no more, or a limit was reached.
+var errStop = errors.New("stop")
+
+// reader reads one outermost archive and what is in it.
+type reader struct {
 	limits   Limits
-	result   Result
+	found    func(Component) bool
+	problems []Problem
+
+	// What may still be read:
+	bytes     int64 // of nested archives
+	described int64 // bytes of descriptions
+	archives  int
+
+	// What was read:
 	entries  int
-	inflated int64
-	full     bool // a bound of the whole was reached, and told
+	held     int64  // bytes of nested archives in memory now
+	kept     int64  // bytes of entries in memory now
+	places   int64  // bytes of the places that were handed over
+	nameless int    // archives that cannot be looked up
+	example  string // one of them
+
+	inflater io.ReadCloser // for descriptions
 }
 
-// archive reads one archive: what its own files tell, then those nested in it.
-func (w *walk) archive(z *zip.Reader, name, inner string, depth int) {
-	own := evidence{name: name, inner: strings.TrimSuffix(inner, "!/")}
-	for _, f := range z.File {
-		if w.entries++; w.entries > w.limits.Entries {
-			w.exceeded(inner, fmt.Sprintf("more than %d files in it and in archives within it", w.limits.Entries))
-			return
-		}
-		base := path.Base(f.Name)
-		switch {
-		case strings.HasSuffix(f.Name, "/"):
-		case base == "pom.properties":
-			w.properties(f, inner, &own)
-		case f.Name == "META-INF/MANIFEST.MF":
-			own.manifest = readManifest(w.small(f, inner))
-		case IsArchive(f.Name):
-			w.nested(f, inner, depth)
-		}
-		if w.full {
-			return
-		}
-	}
-	if c, ok := own.component(); ok {
-		w.add(c)
-	}
+// archive is one archive, the outermost or a nested one.
+type archive struct {
+	io.ReaderAt
+	size  int64
+	name  string // of its file, without directories
+	inner string // where it stands in the outermost archive; "" for that one
+	depth int
 }
 
-// nested reads an archive within an archive, in memory.
-func (w *walk) nested(f *zip.File, inner string, depth int) {
-	place := inner + f.Name
-	if depth >= w.limits.Depth {
-		w.problem(place, fmt.Sprintf("archives lie more than %d deep in each other; deeper ones were not read", w.limits.Depth))
-		return
+// place gives the place of an entry in the outermost archive.
+func (a archive) place(name string) string {
+	if a.inner == "" {
+		return name
 	}
-	if f.UncompressedSize64 > uint64(w.limits.Nested) {
-		w.problem(place, fmt.Sprintf("a nested archive has %d bytes; at most %d are read", f.UncompressedSize64, w.limits.Nested))
-		return
-	}
-	content, err := w.hold(f)
-	if err == nil {
-		defer content.close()
-		var z *zip.Reader
-		if z, err = openZip(content, content.size); err == nil {
-			w.archive(z, path.Base(f.Name), place+"!/", depth+1)
+	return a.inner + "!/" + name
+}
+
+func (r *reader) problem(code, format string, args ...any) {
+	for _, p := range r.problems {
+		if p.Code == code {
 			return
 		}
 	}
-	w.problem(place, "a nested archive could not be read: "+err.Error())
+	r.problems = append(r.problems, Problem{code, fmt.Sprintf(format, args...)})
 }
 
-// maxSmall bounds a pom.properties or a manifest, in bytes.
-const maxSmall = 1 << 20
+// contents is what of an archive's directory matters.
+type contents struct {
+	poms     []entry // pom.properties, wherever they stand
+	models   []entry // pom.xml
+	nested   []entry
+	manifest *entry
+	native   []string // components with settings for native images, "group/artifact"; two at most
+	classes  bool
+}
 
-// small reads a small file; nil, and a problem, when it cannot be had.
-func (w *walk) small(f *zip.File, inner string) []byte {
-	raw, err := w.inflate(f, maxSmall)
+// archive reads one archive: the components that its metadata name, its own if
+// they do not, and then the archives in it.
+func (r *reader) archive(a archive) error {
+	if r.archives--; r.archives < 0 {
+		r.problem(CodeTooMany, "the archive holds more archives than are read; not read: %s and what comes after it", a.where())
+		return errStop
+	}
+	before := r.kept
+	defer func() { r.kept = before }()
+	c, err := r.list(a)
 	if err != nil {
-		w.problem(inner+f.Name, "could not be read: "+err.Error())
+		return err
+	}
+	if err := r.components(a, c); err != nil {
+		return err
+	}
+	for _, e := range c.nested {
+		if err := r.open(a, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entryCost is about what an entry takes beside its name, in bytes.
+const entryCost = 100
+
+// list reads the directory of an archive.
+func (r *reader) list(a archive) (*contents, error) {
+	d, err := findDirectory(a, a.size)
+	if err != nil {
+		return nil, err
+	}
+	c := &contents{}
+	err = d.walk(a, func(e entry) error { return r.keep(a, c, e) })
+	if errors.Is(err, errDirectory) { // the entries before the damage are there
+		r.problem(CodeInvalid, "%s: %v", a.where(), err)
+		err = nil
+	}
+	return c, err
+}
+
+func (a archive) where() string {
+	if a.inner == "" {
+		return "the archive"
+	}
+	return shorten(a.inner)
+}
+
+// keep keeps an entry of an archive if it matters.
+func (r *reader) keep(a archive, c *contents, e entry) error {
+	if r.entries++; r.entries > r.limits.Entries {
+		r.problem(CodeTooMany, "the archive has more than %d entries", r.limits.Entries)
+		return errStop
+	}
+	base := path.Base(e.name)
+	native, isNative := strings.CutPrefix(e.name, "META-INF/native-image/")
+	isPOM, isManifest := base == "pom.properties", strings.EqualFold(e.name, "META-INF/MANIFEST.MF")
+	isModel := base == "pom.xml" && strings.HasPrefix(e.name, "META-INF/maven/")
+	switch {
+	case strings.HasSuffix(e.name, "/"):
+		return nil
+	case isNative:
+		c.native = addNative(c.native, native)
+		return nil
+	case !isPOM && !isManifest && !isModel && !IsArchive(base):
+		c.classes = c.classes || strings.HasSuffix(base, ".class")
+		return nil
+	case len(a.place(e.name)) > maxPlace:
+		r.problem(CodeLong, "%s has a name in it that is too long: %s", a.where(), shorten(e.name))
 		return nil
 	}
-	return raw
+	if r.kept += int64(len(e.name)) + entryCost; r.kept > r.limits.Kept {
+		r.problem(CodeTooMany, "%s holds more archives and Maven descriptions than are read", a.where())
+		return errStop
+	}
+	switch {
+	case isPOM:
+		c.poms = append(c.poms, e)
+	case isModel:
+		c.models = append(c.models, e)
+	case isManifest:
+		c.manifest = &e
+	default:
+		c.nested = append(c.nested, e)
+	}
+	return nil
 }
 
-var errTooLarge = errors.New("it unpacks to more than is read")
-
-// inflate reads one file within its own bound and that of the whole. Memory
-// grows with what has come, never with what the directory claims.
-func (w *walk) inflate(f *zip.File, limit int64) ([]byte, error) {
-	limit = min(limit, w.limits.Inflated-w.inflated)
-	r, err := f.Open()
-	if err != nil {
-		return nil, err
+// addNative adds the component that a file of settings is for, once:
+// "group/artifact/file".
+func addNative(known []string, name string) []string {
+	parts := strings.Split(name, "/")
+	if len(parts) != 3 || len(name) > maxPlace || len(known) > 1 || slices.Contains(known, parts[0]+"/"+parts[1]) {
+		return known
 	}
-	raw, err := io.ReadAll(io.LimitReader(r, limit+1))
-	w.inflated += int64(len(raw))
-	err = errors.Join(err, r.Close())
-	if int64(len(raw)) > limit {
-		return nil, errTooLarge
-	}
-	return raw, err
+	return append(known, parts[0]+"/"+parts[1])
 }
 
-// inMemory is how much of one nested archive is held in memory, in bytes. What
-// is larger goes to a file without a name.
-const inMemory = 4 << 20
+// extensions of the files that are Java archives.
+var extensions = []string{".jar", ".war", ".ear", ".par", ".sar", ".nar", ".jpi", ".hpi", ".lpkg", ".kar", ".rar", ".aar"}
 
-// held is a nested archive for reading in any order.
-type held struct {
-	io.ReaderAt
-	size int64
-	file *os.File // nil: in memory
-}
-
-func (h *held) close() {
-	if h.file != nil {
-		_ = h.file.Close() // nothing was promised of it
+// IsArchive reports whether a file of that name is a Java archive.
+func IsArchive(name string) bool {
+	ext := strings.ToLower(path.Ext(name))
+	for _, e := range extensions {
+		if ext == e && len(name) > len(e) {
+			return true
+		}
 	}
-}
-
-// hold inflates a nested archive.
-func (w *walk) hold(f *zip.File) (*held, error) {
-	limit := min(w.limits.Nested, w.limits.Inflated-w.inflated)
-	r, err := f.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() // read only
-	in := io.LimitReader(r, limit+1)
-	head, err := io.ReadAll(io.LimitReader(in, inMemory))
-	w.inflated += int64(len(head))
-	if err != nil || len(head) < inMemory {
-		return &held{ReaderAt: bytes.NewReader(head), size: int64(len(head))}, err
-	}
-	out, err := os.CreateTemp("", "pratique-jar-*")
-	if err != nil {
-		return nil, err
-	}
-	h := &held{ReaderAt: out, file: out}
-	err = os.Remove(out.Name())
-	if err == nil {
-		h.size, err = io.Copy(out, io.MultiReader(bytes.NewReader(head), in))
-		w.inflated += h.size - int64(len(head))
-	}
-	if err == nil && h.size > limit {
-		err = errTooLarge
-	}
-	if err != nil {
-		h.close()
-		return nil, err
-	}
-	return h, nil
-}
-
-// maxDirectory bounds the list of files of one archive, in bytes: some two
-// hundred thousand names.
-const maxDirectory = 16 << 20
-
-// openZip reads the list of files. The library keeps all of it in memory and
-// believes what it says of its length.
-func openZip(r io.ReaderAt, size int64) (*zip.Reader, error) {
-	m := &metered{r: r, left: maxDirectory}
-	z, err := zip.NewReader(m, size)
-	m.left = math.MaxInt64
-	return z, err
-}
-
-// metered ends after so many bytes.
-type metered struct {
-	r    io.ReaderAt
-	left int64
-}
-
-func (m *metered) ReadAt(p []byte, at int64) (int, error) {
-	if m.left -= int64(len(p)); m.left < 0 {
-		return 0, fmt.Errorf("%w: a list of files of more than %d bytes", errTooLarge, maxDirectory)
-	}
-	return m.r.ReadAt(p, at)
-}
-
-// properties adds the component that a pom.properties names.
-func (w *walk) properties(f *zip.File, inner string, own *evidence) {
-	raw := w.small(f, inner)
-	if raw == nil {
-		return
-	}
-	c, ok := readProperties(raw)
-	if !ok {
-		return
-	}
-	c.Inner = inner + f.Name
-	own.poms = append(own.poms, c)
-	w.add(c)
-}
-
-func (w *walk) add(c Component) {
-	if len(w.result.Components) >= w.limits.Components {
-		w.exceeded("", fmt.Sprintf("more than %d components in it", w.limits.Components))
-		return
-	}
-	w.result.Components = append(w.result.Components, c)
-}
-
-// maxProblems bounds what is told of one archive.
-const maxProblems = 100
-
-func (w *walk) problem(inner, detail string) {
-	if len(w.result.Problems) < maxProblems {
-		w.result.Problems = append(w.result.Problems, Problem{inner, detail})
-	}
-}
-
-// exceeded ends the reading of the whole archive.
-func (w *walk) exceeded(inner, detail string) {
-	if !w.full {
-		w.full = true
-		w.problem(inner, detail+"; the rest was not read")
-	}
+	return false
 }

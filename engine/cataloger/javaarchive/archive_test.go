@@ -4,7 +4,8 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
-	"slices"
+	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -13,170 +14,296 @@ import (
 	"github.com/pratique/pratique/engine/cataloger/javaarchive"
 )
 
-// file is a member of an archive of the test's making.
-type file struct{ name, body string }
+// file is one entry of an archive that a test makes.
+type file struct {
+	name, body string
+	method     uint16
+}
 
-func jar(files ...file) string {
+func packed(name, body string) file { return file{name, body, zip.Deflate} }
+
+func stored(name, body string) file { return file{name, body, zip.Store} }
+
+// jar makes an archive.
+func jar(t testing.TB, files ...file) string {
+	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
 	for _, f := range files {
-		m, err := w.Create(f.name)
-		if err == nil {
-			_, err = m.Write([]byte(f.body))
-		}
+		out, err := w.CreateHeader(&zip.FileHeader{Name: f.name, Method: f.method})
 		if err != nil {
-			panic(err)
+			t.Fatal(err)
 		}
-	}
-	if err := w.Close(); err != nil {
-		panic(err)
-	}
-	return b.String()
-}
-
-func pom(group, artifact, version string) string {
-	return fmt.Sprintf("#Generated\n#date\nversion=%s\r\ngroupId = %s\nartifactId:%s\n", version, group, artifact)
-}
-
-func manifest(lines ...string) file {
-	return file{"META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n" + strings.Join(lines, "\r\n") + "\r\n\r\nName: x\r\nImplementation-Version: 9\r\n"}
-}
-
-func told(r javaarchive.Result) []string {
-	list := []string{}
-	for _, c := range r.Components {
-		line := c.Group + ":" + c.Artifact + " " + c.Version
-		if c.Inner != "" {
-			line += " in " + c.Inner
-		}
-		if c.ByName {
-			line += " by name"
-		}
-		list = append(list, line)
-	}
-	slices.Sort(list)
-	for _, p := range r.Problems {
-		list = append(list, "problem "+p.Inner)
-	}
-	return list
-}
-
-func read(t testing.TB, name, body string, limits javaarchive.Limits) javaarchive.Result {
-	t.Helper()
-	r, err := javaarchive.Read(strings.NewReader(body), int64(len(body)), name, limits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func TestRead(t *testing.T) {
-	const place = "META-INF/maven/g/a/pom.properties"
-	lib := jar(file{"META-INF/maven/g/b/pom.properties", pom("g", "b", "2")})
-	for _, test := range []struct {
-		name, path, body string
-		want             []string
-	}{
-		{"pom.properties", "lib/a-1.jar", jar(file{place, pom("g", "a", "1")}, manifest("Implementation-Version: 1")), []string{"g:a 1 in " + place}},
-		{"shaded", "all.jar", jar(file{place, pom("g", "a", "1")}, file{"x/pom.properties", pom("h", "c", "3")}), []string{"g:a 1 in " + place, "h:c 3 in x/pom.properties"}},
-		{"renamed", "app.jar", jar(file{place, pom("g", "a", "1")}, manifest("Implementation-Title: Other", "Implementation-Version: 7")), []string{"g:a 1 in " + place}},
-		{"placeholder version", "a-1.jar", jar(file{place, pom("g", "a", "${v}")}), []string{":a 1 by name"}},
-		{"nested", "app.war", jar(file{"WEB-INF/lib/b-2.jar", lib}), []string{"g:b 2 in WEB-INF/lib/b-2.jar!/META-INF/maven/g/b/pom.properties"}},
-		{"file name and table", "log4j-core-2.14.1.jar", jar(file{"x.class", ""}), []string{"org.apache.logging.log4j:log4j-core 2.14.1 by name"}},
-		{"file name with a qualifier", "guava-31.1-jre.jar", jar(file{"x.class", ""}), []string{"com.google.guava:guava 31.1-jre by name"}},
-		{"file name with a classifier", "netty-codec-4.1.77.Final-sources.jar", jar(file{"x.class", ""}), []string{"io.netty:netty-codec 4.1.77.Final by name"}},
-		{"snapshot", "a-1.0-SNAPSHOT.jar", jar(file{"x.class", ""}), []string{":a 1.0-SNAPSHOT by name"}},
-		{"no version anywhere", "app.jar", jar(file{"x.class", ""}), []string{}},
-		{"manifest alone", "app.jar", jar(manifest("Implementation-Title: org.example.app", "Implementation-Version: 1.2", "Implementation-Vendor-Id: org.example")), []string{"org.example:app 1.2"}},
-		{"bundle", "org.eclipse.jetty.util_9.4.jar", jar(manifest("Bundle-SymbolicName: org.eclipse.jetty.util;singleton:=true", "Bundle-Version: 9.4.1")), []string{":org.eclipse.jetty.util_9.4 9.4.1"}},
-		{"folded manifest line", "app.jar", jar(manifest("Implementation-Vers", " ion: 1.2")), []string{}},
-		{"folded value", "app.jar", jar(manifest("Implementation-Version: 1.", " 2")), []string{":app 1.2"}},
-		{"a nested archive that is none", "a-1.jar", jar(file{"b.jar", "no zip"}), []string{":a 1 by name", "problem b.jar"}},
-		{"empty", "a-1.jar", jar(), []string{":a 1 by name"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, told(read(t, test.path, test.body, javaarchive.DefaultLimits))); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
-			}
-		})
-	}
-}
-
-// TestLimits: what is cut short is told, and what was read until then is kept.
-func TestLimits(t *testing.T) {
-	deep := jar(file{"pom.properties", pom("g", "deep", "1")})
-	for range 4 {
-		deep = jar(file{"in.jar", deep})
-	}
-	many := jar(file{"a/pom.properties", pom("g", "a", "1")}, file{"b/pom.properties", pom("g", "b", "1")}, file{"c/pom.properties", pom("g", "c", "1")})
-	large := jar(file{"pom.properties", pom("g", "a", "1")}, file{"in.jar", jar(file{"x", strings.Repeat("\x00", 5<<20)}, file{"y", string(make([]byte, 1<<20))})})
-	for _, test := range []struct {
-		name, body string
-		set        func(*javaarchive.Limits)
-		want       []string
-	}{
-		{"depth", deep, func(l *javaarchive.Limits) { l.Depth = 3 }, []string{"problem in.jar!/in.jar!/in.jar"}},
-		{"deep enough", deep, func(l *javaarchive.Limits) { l.Depth = 5 }, []string{"g:deep 1 in in.jar!/in.jar!/in.jar!/in.jar!/pom.properties"}},
-		{"entries", many, func(l *javaarchive.Limits) { l.Entries = 2 }, []string{"g:a 1 in a/pom.properties", "g:b 1 in b/pom.properties", "problem "}},
-		{"components", many, func(l *javaarchive.Limits) { l.Components = 1 }, []string{"g:a 1 in a/pom.properties", "problem "}},
-		{"nested size", large, func(l *javaarchive.Limits) { l.Nested = 100 }, []string{"g:a 1 in pom.properties", "problem in.jar"}},
-		{"bytes inflated", large, func(l *javaarchive.Limits) { l.Inflated = 100 }, []string{"g:a 1 in pom.properties", "problem in.jar"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			limits := javaarchive.DefaultLimits
-			test.set(&limits)
-			if diff := cmp.Diff(test.want, told(read(t, "app.jar", test.body, limits))); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
-			}
-		})
-	}
-}
-
-// TestLargeNested: a nested archive that is too large for memory is read from a
-// file.
-func TestLargeNested(t *testing.T) {
-	var noise strings.Builder
-	for i := range 400_000 {
-		fmt.Fprintf(&noise, "%d %x\n", i*7919, i*i)
-	}
-	inner := jar(file{"noise", noise.String()}, file{"noise2", noise.String()[1:]}, file{"noise3", noise.String()[2:]}, file{"pom.properties", pom("g", "a", "1")})
-	if len(inner) < 4<<20 {
-		t.Fatalf("only %d bytes", len(inner))
-	}
-	if got := told(read(t, "app.war", jar(file{"in.jar", inner}), javaarchive.DefaultLimits)); !slices.Equal(got, []string{"g:a 1 in in.jar!/pom.properties"}) {
-		t.Error(got)
-	}
-}
-
-// TestLongDirectory: the list of files of an archive is not believed to be short.
-func TestLongDirectory(t *testing.T) {
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	name := strings.Repeat("n", 60_000)
-	for i := range 300 {
-		if _, err := w.CreateHeader(&zip.FileHeader{Name: fmt.Sprint(i, name)}); err != nil {
+		if _, err := io.WriteString(out, f.body); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := javaarchive.Read(bytes.NewReader(b.Bytes()), int64(b.Len()), "a.jar", javaarchive.DefaultLimits); err == nil {
-		t.Error("a list of 18 MB was read")
+	return b.String()
+}
+
+// pom makes the description that Maven writes.
+func pom(group, artifact, version string) file {
+	return packed("META-INF/maven/"+group+"/"+artifact+"/pom.properties",
+		"#Generated by Maven\ngroupId="+group+"\nartifactId="+artifact+"\nversion="+version+"\n")
+}
+
+func manifest(lines ...string) file {
+	return packed("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n"+strings.Join(lines, "\r\n")+"\r\n\r\nName: other\r\nImplementation-Version: 0\r\n")
+}
+
+var class = packed("a/B.class", "\xca\xfe\xba\xbe")
+
+// told gives one line for each component and problem.
+func told(t testing.TB, body, name string, limits javaarchive.Limits) []string {
+	t.Helper()
+	lines := []string{}
+	problems := javaarchive.Read(strings.NewReader(body), int64(len(body)), name, limits, func(c javaarchive.Component) bool {
+		line := fmt.Sprintf("%s:%s %s %s", c.Group, c.Artifact, c.Version, c.Inner)
+		if c.ByName {
+			line += " by name"
+		}
+		if c.License != "" {
+			line += " " + c.License
+		}
+		lines = append(lines, line)
+		return true
+	})
+	for _, p := range problems {
+		lines = append(lines, p.Code)
+	}
+	return lines
+}
+
+func TestRead(t *testing.T) {
+	inner := jar(t, pom("g", "inner", "1"), class)
+	tree := packed("META-INF/maven/g/a/pom.xml", `<?xml version="1.0" encoding="ISO-8859-1"?><project><parent><groupId>g</groupId><version>2</version></parent>
+		<artifactId>a</artifactId><licenses><license><name>Apache
+		2.0</name></license></licenses><build><x><version>9</version></x></build></project>`)
+	for _, test := range []struct {
+		name, file string
+		files      []file
+		want       []string
+	}{
+		{"Maven", "a-1.jar", []file{pom("g", "a", "1"), class}, []string{"g:a 1 META-INF/maven/g/a/pom.properties"}},
+		{"Maven with a licence", "a-1.jar", []file{pom("g", "a", "1"), tree}, []string{"g:a 1 META-INF/maven/g/a/pom.properties Apache 2.0"}},
+		{"the model alone", "a.jar", []file{tree}, []string{"g:a 2 META-INF/maven/g/a/pom.xml Apache 2.0"}},
+		{"shaded", "a-1.jar", []file{pom("g", "a", "1"), pom("h", "b", "2"), packed("x/pom.properties", "groupId: i\nartifactId: c\nversion: 3\n")},
+			[]string{"g:a 1 META-INF/maven/g/a/pom.properties", "h:b 2 META-INF/maven/h/b/pom.properties", "i:c 3 x/pom.properties"}},
+		{"shaded without its own", "guice.jar", []file{pom("cglib", "cglib", "3.2"), manifest("Bundle-SymbolicName: com.google.inject", "Bundle-Version: 4.2.3")},
+			[]string{"cglib:cglib 3.2 META-INF/maven/cglib/cglib/pom.properties", "com.google.inject:guice 4.2.3 META-INF/MANIFEST.MF"}},
+		{"shaded under a longer name", "a-all-1.jar", []file{pom("g", "a", "1"), pom("h", "b", "2")},
+			[]string{"g:a 1 META-INF/maven/g/a/pom.properties", "h:b 2 META-INF/maven/h/b/pom.properties"}},
+		{"renamed", "app.jar", []file{pom("g", "a", "1")}, []string{"g:a 1 META-INF/maven/g/a/pom.properties"}},
+		{"renamed, and the manifest agrees", "app.jar", []file{pom("g", "a", "1"), pom("h", "b", "2"), manifest("Implementation-Version: 1")},
+			[]string{"g:a 1 META-INF/maven/g/a/pom.properties", "h:b 2 META-INF/maven/h/b/pom.properties"}},
+		{"named with the group", "g.a-1.jar", []file{pom("g", "a", "1"), manifest("Implementation-Title: A", "Implementation-Version: 1")},
+			[]string{"g:a 1 META-INF/maven/g/a/pom.properties"}},
+		{"a version that was not filled in", "a-1.2.jar", []file{pom("g", "a", "${project.version}"), manifest("Implementation-Version: 1.2")},
+			[]string{"g:a 1.2 META-INF/MANIFEST.MF"}},
+		{"escapes", "a.jar", []file{packed("pom.properties", "! c\n groupId = g\\:x \r\nartifactId\ta\nversion=1\nother\n=\n")}, []string{"g:x:a 1 pom.properties"}},
+		{"manifest", "any.jar", []file{manifest("Implementation-Title: my-lib", "Implementation-Ver", " sion: 9", "implementation-version: 1.2", " .3 build 7", "Implementation-Vendor-Id: org.my", `Bundle-License: "MIT"`), class},
+			[]string{"org.my:my-lib 1.2.3 META-INF/MANIFEST.MF MIT"}},
+		{"bundle", "org.my.lib.jar", []file{manifest("Bundle-SymbolicName: org.my.lib;singleton:=true", "Bundle-Version: 1.2.3"), class},
+			[]string{":org.my.lib 1.2.3 META-INF/MANIFEST.MF", "java-coordinates"}},
+		{"bundle that ends with the artifact", "my-lib-1.2.3.jar", []file{manifest("Bundle-SymbolicName: org.my.my-lib", "Bundle-Version: 1.2.3"), class},
+			[]string{"org.my:my-lib 1.2.3 META-INF/MANIFEST.MF"}},
+		{"settings for native images", "x.jar", []file{packed("META-INF/native-image/g/a/x.json", ""), manifest("Implementation-Version: 1.2")},
+			[]string{"g:a 1.2 META-INF/MANIFEST.MF"}},
+		{"well known", "log4j-core-2.14.1.jar", []file{class}, []string{"org.apache.logging.log4j:log4j-core 2.14.1  by name"}},
+		{"well known, with the group", "io.netty.netty-common-4.1.Final-linux-x86_64.jar", []file{class}, []string{"io.netty:netty-common 4.1.Final  by name"}},
+		{"well known bundle", "x.jar", []file{manifest("Bundle-SymbolicName: com.google.gson", "Bundle-Version: 2.8.0")},
+			[]string{"com.google.code.gson:gson 2.8.0 META-INF/MANIFEST.MF"}},
+		{"well known, and the manifest agrees", "gson-2.8.0.jar", []file{manifest("Bundle-SymbolicName: com.google.gson", "Bundle-Version: 2.8.0")},
+			[]string{"com.google.code.gson:gson 2.8.0 META-INF/MANIFEST.MF"}},
+		{"unknown name", "my-lib-1.0-beta-2.jar", []file{class}, []string{":my-lib 1.0-beta-2  by name", "java-coordinates"}},
+		{"a number in the name", "log4j-1.2-api-2.14.1-sources.jar", []file{class}, []string{"org.apache.logging.log4j:log4j-1.2-api 2.14.1  by name"}},
+		{"no version", "app.jar", []file{class}, []string{"java-coordinates"}},
+		{"no classes", "app.jar", []file{packed("a.txt", "")}, []string{}},
+		{"part of the JDK", "jrt-fs.jar", []file{class, manifest("Implementation-Title: Java Runtime Environment", "Implementation-Version: 17")}, []string{}},
+		{"nested", "app.war", []file{packed("WEB-INF/lib/inner.jar", inner), stored("WEB-INF/lib/in2.JAR", inner)},
+			[]string{"g:inner 1 WEB-INF/lib/inner.jar!/META-INF/maven/g/inner/pom.properties", "g:inner 1 WEB-INF/lib/in2.JAR!/META-INF/maven/g/inner/pom.properties"}},
+		{"nested by name", "app.jar", []file{packed("BOOT-INF/lib/h2-1.4.200.jar", jar(t, class))}, []string{"com.h2database:h2 1.4.200 BOOT-INF/lib/h2-1.4.200.jar by name"}},
+		{"nested that is none", "app.jar", []file{packed("x.jar", "text"), packed("y.jar", inner)}, []string{"g:inner 1 y.jar!/META-INF/maven/g/inner/pom.properties", "archive-invalid"}},
+		{"a name that climbs", "app.jar", []file{packed("../../x.jar", inner)}, []string{"g:inner 1 x.jar!/META-INF/maven/g/inner/pom.properties"}},
+		{"placeholders", "app.jar", []file{stored("x.jar", ""), packed("y.jar", "")}, []string{}},
+		{"a directory", "app.jar", []file{stored("x.jar/", "")}, []string{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			body := jar(t, test.files...)
+			if diff := cmp.Diff(test.want, told(t, body, test.file, javaarchive.DefaultLimits)); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(test.want, told(t, "#!/bin/sh\nexec java -jar $0\n"+body, test.file, javaarchive.DefaultLimits)); diff != "" {
+				t.Errorf("behind a script: %s", diff)
+			}
+		})
 	}
 }
 
-func FuzzRead(f *testing.F) {
-	f.Add([]byte(jar(file{"META-INF/maven/g/a/pom.properties", pom("g", "a", "1")}, manifest("Implementation-Version: 1"))))
-	f.Add([]byte(jar(file{"in.jar", jar(file{"x", "y"})})))
-	limits := javaarchive.DefaultLimits
-	limits.Inflated, limits.Nested = 1<<20, 1<<20
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		r, err := javaarchive.Read(bytes.NewReader(raw), int64(len(raw)), "log4j-core-2.14.1.jar", limits)
-		for _, c := range r.Components {
-			if err != nil || c.Artifact == "" || c.Version == "" {
-				t.Errorf("%v %+v", err, c)
-			}
+// deep makes archives in archives; the innermost has a description.
+func deep(t testing.TB, levels int, method uint16) string {
+	body := jar(t, pom("g", "a", "1"))
+	for range levels {
+		body = jar(t, file{"n.jar", body, method})
+	}
+	return body
+}
+
+func TestDepth(t *testing.T) {
+	for _, method := range []uint16{zip.Store, zip.Deflate} {
+		want := []string{"g:a 1 " + strings.Repeat("n.jar!/", 16) + "META-INF/maven/g/a/pom.properties"}
+		if diff := cmp.Diff(want, told(t, deep(t, 16, method), "a.jar", javaarchive.DefaultLimits)); diff != "" {
+			t.Error(diff)
 		}
+		if diff := cmp.Diff([]string{"archive-too-deep"}, told(t, deep(t, 17, method), "a.jar", javaarchive.DefaultLimits)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	inner, noise := jar(t, pom("g", "b", "1")), strings.Repeat("\x00", 1<<20)
+	last := packed("z.jar", inner)
+	for _, test := range []struct {
+		name  string
+		files []file
+		set   func(*javaarchive.Limits)
+		want  []string
+	}{
+		{"bomb", []file{packed("a.jar", inner), packed("bomb.jar", noise), last}, func(l *javaarchive.Limits) { l.Free, l.Ratio = 64<<10, 1 },
+			[]string{"g:b 1 a.jar!/META-INF/maven/g/b/pom.properties", "archive-too-large"}},
+		{"stored", []file{stored("a.jar", inner), stored("big.jar", noise), last}, func(l *javaarchive.Limits) { l.Bytes = 64 << 10 },
+			[]string{"g:b 1 a.jar!/META-INF/maven/g/b/pom.properties", "archive-too-large"}},
+		{"archives", []file{packed("a.jar", inner), last}, func(l *javaarchive.Limits) { l.Archives = 0 },
+			[]string{"g:b 1 a.jar!/META-INF/maven/g/b/pom.properties", "archive-too-many"}},
+		{"entries", []file{class, class, last}, func(l *javaarchive.Limits) { l.Entries = 2 }, []string{"archive-too-many"}},
+		{"kept entries", []file{packed(strings.Repeat("x", 2000)+".jar", ""), last}, func(l *javaarchive.Limits) { l.Kept = 2000 }, []string{"archive-too-many"}},
+		{"long names", []file{packed(strings.Repeat("x", 4100)+".jar", inner), last}, func(*javaarchive.Limits) {},
+			[]string{"g:b 1 z.jar!/META-INF/maven/g/b/pom.properties", "archive-long"}},
+		{"places", []file{packed("a.jar", inner), last}, func(l *javaarchive.Limits) { l.Places = 60 },
+			[]string{"g:b 1 a.jar!/META-INF/maven/g/b/pom.properties", "archive-too-many"}},
+		{"metadata", []file{packed("pom.properties", "artifactId=a\nversion=1\n"+strings.Repeat("#", 1<<19))}, func(*javaarchive.Limits) {},
+			[]string{":a 1 pom.properties", "archive-long"}},
+		{"metadata are not free", []file{packed("a/pom.properties", noise), packed("b/pom.properties", noise), pom("g", "a", "1")}, func(l *javaarchive.Limits) { l.Metadata, l.Ratio = 300<<10, 0 },
+			[]string{"archive-long", "archive-too-large"}},
+		{"memory", []file{packed("a.jar", inner), last}, func(l *javaarchive.Limits) { l.Memory = 10 },
+			[]string{"g:b 1 a.jar!/META-INF/maven/g/b/pom.properties", "g:b 1 z.jar!/META-INF/maven/g/b/pom.properties"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("TMPDIR", dir)
+			limits := javaarchive.DefaultLimits
+			test.set(&limits)
+			if diff := cmp.Diff(test.want, told(t, jar(t, test.files...), "x.jar", limits)); diff != "" {
+				t.Error(diff)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+func TestNoRoom(t *testing.T) {
+	t.Setenv("TMPDIR", "/nonexistent")
+	limits := javaarchive.DefaultLimits
+	limits.Memory = 10
+	if diff := cmp.Diff([]string{"archive-spool"}, told(t, deep(t, 1, zip.Deflate), "x.jar", limits)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBroken(t *testing.T) {
+	good := jar(t, pom("g", "a", "1"), stored("in.jar", jar(t, pom("g", "b", "1"))))
+	first, second := "g:a 1 META-INF/maven/g/a/pom.properties", "g:b 1 in.jar!/META-INF/maven/g/b/pom.properties"
+	entry := strings.LastIndex(good, "PK\x01\x02")
+	change := func(at int, to string) string { return good[:at] + to + good[at+len(to):] }
+	for _, test := range []struct {
+		name, body string
+		want       []string
+	}{
+		{"empty", "", []string{"archive-invalid"}},
+		{"cut off", good[:200], []string{"archive-invalid"}},
+		{"cut off behind another archive's end", good[:len(good)-10], []string{"g:b 1 META-INF/maven/g/b/pom.properties"}}, // Java reads it so
+		{"bytes behind it", good + "garbage", []string{first, second}},
+		{"an end record in the garbage", good + "PK\x05\x06" + strings.Repeat("\x00", 30), []string{first, second}},
+		{"end records without end", good + strings.Repeat("PK\x05\x06\x00\x00", 4000), []string{"archive-invalid"}},
+		{"encrypted", change(entry+8, "\x01\x00"), []string{first, "archive-invalid"}},
+		{"unknown method", change(entry+10, "\x5d\x00"), []string{first, "archive-invalid"}},
+		{"points outside", change(entry+42, "\xff\xff\xff\x7f"), []string{first, "archive-invalid"}},
+		{"points to nothing", change(entry+42, "\x01\x00\x00\x00"), []string{first, "archive-invalid"}},
+		{"longer than the archive", change(entry+20, "\xff\xff\xff\x7f"), []string{first, "archive-invalid"}},
+		{"a directory that breaks off", change(entry, "nope"), []string{first, "archive-invalid"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, told(t, test.body, "x.jar", javaarchive.DefaultLimits)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestManyEntries: more than a directory of 32 bits can count.
+func TestManyEntries(t *testing.T) {
+	files := make([]file, 70_000)
+	for i := range files {
+		files[i] = stored(fmt.Sprintf("a/%d.txt", i), "")
+	}
+	body := jar(t, append(files, pom("g", "a", "1"))...)
+	want := []string{"g:a 1 META-INF/maven/g/a/pom.properties"}
+	for _, b := range []string{body, "#!/bin/sh\n" + body} {
+		if diff := cmp.Diff(want, told(t, b, "a.jar", javaarchive.DefaultLimits)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestStop(t *testing.T) {
+	body, n := jar(t, pom("g", "a", "1"), pom("g", "b", "1")), 0
+	javaarchive.Read(strings.NewReader(body), int64(len(body)), "x.jar", javaarchive.DefaultLimits, func(javaarchive.Component) bool {
+		n++
+		return false
+	})
+	if n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// FuzzMetadata: any descriptions, in an archive that is whole.
+func FuzzMetadata(f *testing.F) {
+	f.Add("x-1.0.jar", "groupId=g\nartifactId=a\nversion=1\n", "<project><version>1</version><licenses><license><name>x</name></license></licenses></project>", "Bundle-SymbolicName: a.b;x\nBundle-Version: 1\n")
+	f.Add("x.jar", "groupId\\:=${g}\n", "<a><b/></a></a><project>&x;<![CDATA[1]]>", "Implementation-Title: a\n b\nImplementation-Version: v1 x\n\n")
+	f.Fuzz(func(t *testing.T, name, properties, model, attributes string) {
+		body := jar(t, packed("META-INF/maven/g/a/pom.properties", properties), packed("META-INF/maven/g/a/pom.xml", model),
+			packed("META-INF/maven/g/b/pom.xml", model), packed("META-INF/MANIFEST.MF", attributes), class)
+		javaarchive.Read(strings.NewReader(body), int64(len(body)), name, javaarchive.DefaultLimits, func(c javaarchive.Component) bool {
+			if strings.ContainsAny(c.Artifact+c.Version, " \n${}") || c.Artifact == "" || c.Version == "" {
+				t.Errorf("%+v", c)
+			}
+			return true
+		})
+	})
+}
+
+// FuzzRead: any bytes end within the limits and without a panic, and what is
+// found has a name and a version.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(deep(f, 3, zip.Deflate)), "a-1.jar")
+	f.Add([]byte(jar(f, pom("g", "a", "1"), manifest("Bundle-SymbolicName: a.b"), stored("log4j-core-2.0.jar", jar(f, class)), packed("META-INF/maven/g/x/pom.xml", "<project><version>1</version></project>"))), "x-1.0-SNAPSHOT.war")
+	f.Add([]byte("PK\x05\x06"+strings.Repeat("\x00", 18)), "")
+	limits := javaarchive.DefaultLimits
+	limits.Bytes, limits.Memory, limits.Archives, limits.Entries = 1<<20, 1<<10, 100, 1000
+	f.Fuzz(func(t *testing.T, body []byte, name string) {
+		n := 0
+		javaarchive.Read(bytes.NewReader(body), int64(len(body)), name, limits, func(c javaarchive.Component) bool {
+			if c.Artifact == "" || c.Version == "" {
+				t.Errorf("%+v", c)
+			}
+			n++
+			return n < 1000
+		})
 	})
 }
