@@ -22,7 +22,7 @@ const module = "github.com/pratique/pratique/"
 // its own: nothing of the same line, nothing below. An entry that ends in
 // "/..." stands for the packages below it too, which may import one another.
 var order = [][]string{
-	{"engine/image", "engine/inflate", "engine/license", "engine/pkgver", "policies",
+	{"engine/image", "engine/license", "engine/pkgver", "policies",
 		"internal/bytesize", "internal/lru", "internal/serve", "internal/spool"},
 	{"engine/inventory", "engine/advisory", "internal/upstream", "internal/localregistry",
 		"internal/imagetest", "internal/registrytest", "internal/clients", "internal/faultnet"},
