@@ -91,19 +91,11 @@ func (w *writer) finish(coverage []Coverage, sequence uint64, built time.Time) (
 	h.sumsAt = h.coverageAt + uint64(len(table))
 	h.size = h.sumsAt + 4*pages(h.sumsAt)
 	copy(h.digest[:], w.digest.Sum(nil))
-	for _, part := range []*spool{w.entries, w.keys} {
-		if err := w.copy(part); err != nil {
-			return header{}, err
-		}
-	}
-	if err := w.w.Flush(); err != nil {
-		return header{}, fmt.Errorf("write vulnerability index: %w", err)
+	if err := w.tables(&h, table); err != nil {
+		return header{}, err
 	}
 	if err := w.slots(&h); err != nil {
 		return header{}, err
-	}
-	if _, err := w.file.WriteAt(table, int64(h.coverageAt)); err != nil {
-		return header{}, fmt.Errorf("write vulnerability index: %w", err)
 	}
 	if err := w.sums(&h); err != nil {
 		return header{}, err
@@ -114,12 +106,35 @@ func (w *writer) finish(coverage []Coverage, sequence uint64, built time.Time) (
 	return h, nil
 }
 
+// tables writes entries, keys, empty slots and the coverage. The slots are
+// written and not skipped over, so that a full disk is an error here and no
+// fault of the mapping later.
+func (w *writer) tables(h *header, coverage []byte) error {
+	for _, part := range []*spool{w.entries, w.keys} {
+		if err := w.copy(part); err != nil {
+			return err
+		}
+	}
+	empty := make([]byte, 64<<10)
+	for left := h.coverageAt - h.slotsAt; left > 0; {
+		n := min(left, uint64(len(empty)))
+		if err := w.write(empty[:n]); err != nil {
+			return err
+		}
+		left -= n
+	}
+	if err := w.write(coverage); err != nil {
+		return err
+	}
+	if err := w.w.Flush(); err != nil {
+		return fmt.Errorf("write vulnerability index: %w", err)
+	}
+	return nil
+}
+
 // slots fills the hash table in the file's own pages, which the system writes
 // out when memory is short.
 func (w *writer) slots(h *header) (err error) {
-	if err := w.file.Truncate(int64(h.coverageAt)); err != nil {
-		return fmt.Errorf("write vulnerability index: %w", err)
-	}
 	file, err := unix.Mmap(int(w.file.Fd()), 0, int(h.coverageAt), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("map vulnerability index: %w", err)
@@ -127,7 +142,7 @@ func (w *writer) slots(h *header) (err error) {
 	keys := file[h.keysAt:h.slotsAt]
 	for i := range h.keys {
 		e := decodeEntry(file[h.entriesAt+i*entrySize:])
-		fillSlot(file[h.slotsAt:], hashKey(&h.digest, keys[e.keyAt:e.keyAt+e.keyLen]), i)
+		fillSlot(file[h.slotsAt:h.coverageAt], hashKey(&h.digest, keys[e.keyAt:e.keyAt+e.keyLen]), i)
 	}
 	if err := unix.Munmap(file); err != nil {
 		return fmt.Errorf("unmap vulnerability index: %w", err)

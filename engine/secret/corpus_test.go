@@ -70,6 +70,37 @@ func scanner(t testing.TB) *secret.Scanner {
 
 func scanImage(t *testing.T, s *secret.Scanner, layout string) (all []scanned) {
 	t.Helper()
+	im := openImage(t, layout)
+	for i, l := range im.layers {
+		eachFile(t, l, func(path string, body []byte) {
+			if !secret.IsText(body[:min(len(body), 512)]) {
+				return
+			}
+			for _, f := range scan(s, path, string(body)) {
+				all = append(all, scanned{planted{Path: path, Layer: i, Line: f.Line}, f})
+			}
+		})
+	}
+	for _, variable := range im.env {
+		name, _, _ := strings.Cut(variable, "=")
+		for _, f := range s.ScanString("", variable) {
+			all = append(all, scanned{planted{Where: "config.Env", Name: name}, f})
+		}
+	}
+	for i, h := range im.history {
+		for _, f := range s.ScanString("", h) {
+			all = append(all, scanned{planted{Where: "history", Index: i}, f})
+		}
+	}
+	return all
+}
+
+// madeImage is where the files of an OCI layout are, and what its configuration
+// says.
+type madeImage struct{ layers, env, history []string }
+
+func openImage(t *testing.T, layout string) (im madeImage) {
+	t.Helper()
 	var index, manifest struct {
 		Manifests []struct{ Digest string }
 		Config    struct{ Digest string }
@@ -87,30 +118,14 @@ func scanImage(t *testing.T, s *secret.Scanner, layout string) (all []scanned) {
 	readJSON(t, filepath.Join(layout, "index.json"), &index)
 	readJSON(t, blob(index.Manifests[0].Digest), &manifest)
 	readJSON(t, blob(manifest.Config.Digest), &config)
-	for i, l := range manifest.Layers {
-		eachFile(t, blob(l.Digest), func(path string, body []byte) {
-			if !secret.IsText(body[:min(len(body), 512)]) {
-				return
-			}
-			st := s.Stream(path)
-			st.Write(body)
-			for _, f := range st.Close() {
-				all = append(all, scanned{planted{Path: path, Layer: i, Line: f.Line}, f})
-			}
-		})
+	for _, l := range manifest.Layers {
+		im.layers = append(im.layers, blob(l.Digest))
 	}
-	for _, variable := range config.Config.Env {
-		name, _, _ := strings.Cut(variable, "=")
-		for _, f := range s.ScanString("", variable) {
-			all = append(all, scanned{planted{Where: "config.Env", Name: name}, f})
-		}
+	for _, h := range config.History {
+		im.history = append(im.history, h.CreatedBy)
 	}
-	for i, h := range config.History {
-		for _, f := range s.ScanString("", h.CreatedBy) {
-			all = append(all, scanned{planted{Where: "history", Index: i}, f})
-		}
-	}
-	return all
+	im.env = config.Config.Env
+	return im
 }
 
 func eachFile(t *testing.T, blob string, visit func(path string, body []byte)) {

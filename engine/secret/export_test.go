@@ -6,7 +6,7 @@ type Told struct{ Rule, Secret string }
 // WithSecrets ends a stream.
 func WithSecrets(st *Stream) []Told {
 	var all []Told
-	for _, f := range st.Close() {
+	for _, f := range st.close() {
 		all = append(all, Told{f.Rule, f.secret})
 	}
 	return all

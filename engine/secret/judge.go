@@ -85,10 +85,24 @@ var weakWords = map[string]bool{
 
 // confidence is high unless the value looks like one that stands for another.
 // The general rule guesses by names alone.
-func confidence(r *rule, secret string) string {
+// In long secrets such a word may stand by chance, and few different bytes tell
+// of a made-up one.
+func confidence(r *rule, secret string, bits float64) string {
 	low := strings.ToLower(secret)
-	if weakWords[low] || hasAny(low, placeholders) || r.kind == "generic-secret" {
+	switch {
+	case r.kind == "generic-secret", weakWords[low]:
+		return Low
+	case len(secret) > longSecret && bits >= longEntropy:
+		return High
+	case hasAny(low, placeholders):
 		return Low
 	}
 	return High
 }
+
+// A secret of more than longSecret bytes with longEntropy bits in each is taken
+// for one whatever words are in it.
+const (
+	longSecret  = 200
+	longEntropy = 5
+)

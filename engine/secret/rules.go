@@ -6,6 +6,8 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/zricethezav/gitleaks/v8/config"
@@ -23,14 +25,14 @@ type rule struct {
 	// before and after are how much of the text round a keyword a match may
 	// take, in bytes.
 	before, after int
-	// assigned: the keyword is a name to which the secret is assigned, in the
-	// form that most of gitleaks' rules share.
-	assigned  bool
-	wantsMore bool                             // a value of letters alone is none
-	value     []atom                           // what is assigned begins with one of these
-	follows   map[string][]follow              // by keyword: one of them must hold; none: nothing is known
-	pre       func(text []byte, stop int) bool // as follows, by hand; nil: none
-	check     func(secret string) bool         // nil: every match counts
+	assignment    *assignment                      // nil: the rule is not about one
+	wantsMore     bool                             // a value of letters alone is none
+	apart         apart                            // its bit is 0 where a keyword is part of every match
+	guess         bool                             // says less than other rules about the same secret
+	own           bool                             // not of gitleaks
+	follows       map[string][]follow              // by keyword: one of them must hold; none: nothing is known
+	pre           func(text []byte, stop int) bool // as follows, by hand; nil: none
+	check         func(secret string) bool         // nil: every match counts
 }
 
 // allowlist says what is no secret.
@@ -89,7 +91,7 @@ func loadRules() ([]*rule, allowlist, error) {
 		if err != nil {
 			return nil, allowlist{}, err
 		}
-		r.kind, r.check, r.pre = own.kind, own.check, own.pre
+		r.kind, r.check, r.pre, r.guess, r.own = own.kind, own.check, own.pre, own.guess, true
 		rules = append(rules, r)
 	}
 	return rules, global, nil
@@ -123,18 +125,16 @@ func compileRule(t tomlRule) (*rule, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile secret rule %s: %w", t.ID, err)
 	}
+	r.apart = keywordApart[t.ID]
+	r.guess = r.id == "generic-api-key"
 	r.before, r.after = windowOf(re)
-	if r.assigned = strings.Contains(t.Regex, assignment); r.assigned {
-		r.before, r.after = assignedBefore, assignedAfter
-		r.value = valueOf(re)
-		for _, a := range r.allow {
-			r.wantsMore = r.wantsMore || !a.all && a.target == "" && slices.ContainsFunc(a.regexes, func(re *regexp.Regexp) bool { return re.String() == namesOnly })
-		}
-		return r, nil
-	}
 	r.follows = map[string][]follow{}
-	for _, word := range r.keywords {
+	for _, word := range append(slices.Clip(r.keywords), r.apart.anchors...) {
 		r.follows[word] = followsOf(re, word)
+	}
+	r.assignment = assignmentOf(re, r.keywords)
+	for _, a := range r.allow {
+		r.wantsMore = r.wantsMore || !a.all && a.target == "" && slices.ContainsFunc(a.regexes, func(re *regexp.Regexp) bool { return re.String() == namesOnly })
 	}
 	return r, nil
 }
@@ -144,29 +144,32 @@ func compileRule(t tomlRule) (*rule, error) {
 // yes.
 func (r *rule) window(keyword string, text []byte, at, stop int) (window, bool) {
 	w := window{max(at-r.before, 0), min(stop+r.after, len(text))}
-	if r.assigned {
-		end, ok := r.assigns(text, stop)
-		for w.from = at; w.from > 0 && w.from > at-assignedBefore && isNamePart(text[w.from-1]); {
-			w.from--
+	if r.assignment != nil {
+		if tail, named := r.assignment.tails[keyword]; named {
+			end, ok := r.assigned(text, stop, tail)
+			for w.from = at; w.from > 0 && w.from > at-assignedBefore && isNamePart(text[w.from-1]); {
+				w.from--
+			}
+			w.from, w.to = max(w.from-1, 0), min(end+assignedTail, len(text))
+			return w, ok
 		}
-		w.from, w.to = max(w.from-1, 0), min(end+assignedTail, len(text))
-		return w, ok
 	}
 	if r.pre != nil {
 		return w, r.pre(text, stop)
 	}
+	return w, r.followed(keyword, text, at, stop)
+}
+
+// followed reports whether a keyword stands where a match may lie.
+func (r *rule) followed(keyword string, text []byte, at, stop int) bool {
 	all := r.follows[keyword]
 	for i := range all {
 		if all[i].holds(text, at, stop) {
-			return w, true
+			return true
 		}
 	}
-	return w, len(all) == 0
+	return len(all) == 0
 }
-
-// assignment is the part of an expression by which gitleaks' rules look for a
-// name and a value: the rest of the name, a quote, an operator.
-const assignment = `(?:[ \t\w.-]{0,20})[\s'"]{0,3}(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)`
 
 // Sizes of windows, in bytes. A private key of 16,384 bits takes 12,500.
 const (
@@ -191,13 +194,19 @@ func windowOf(re *syntax.Regexp) (before, after int) {
 	return boundedWindow, wideWindow
 }
 
-// longest is the length of the longest match, in bytes of ASCII; false when
+// longest is the length of the longest match, in bytes, where classes that say what they
+// hold are of ASCII; false when
 // there is no bound.
 func longest(re *syntax.Regexp) (n int, bounded bool) {
 	switch re.Op {
 	case syntax.OpLiteral:
 		return len(re.Rune), true
-	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return utf8.UTFMax, true
+	case syntax.OpCharClass:
+		if re.Rune[len(re.Rune)-1] == unicode.MaxRune {
+			return utf8.UTFMax, true
+		}
 		return 1, true
 	case syntax.OpStar, syntax.OpPlus:
 		return 0, false

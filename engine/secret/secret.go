@@ -10,6 +10,8 @@ package secret
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,8 +36,6 @@ type Finding struct {
 	Fingerprint string // of rule and secret: tells two secrets apart
 	Entropy     float64
 	Confidence  string
-
-	secret string // for comparing; never handed out
 }
 
 // Scanner is a compiled set of rules. It is safe for concurrent use.
@@ -50,7 +50,7 @@ type Scanner struct {
 }
 
 // engineVersion rises when this package finds other things by the same rules.
-const engineVersion = 1
+const engineVersion = 2
 
 // Version names rules and engine: findings of another version may differ.
 func Version() string {
@@ -58,7 +58,7 @@ func Version() string {
 	sum.Write([]byte(strconv.Itoa(engineVersion)))
 	sum.Write([]byte(gitleaksRules()))
 	for _, r := range ownRules {
-		sum.Write([]byte(r.ID + r.Regex + r.Path))
+		fmt.Fprintf(sum, "%+v %s", r.tomlRule, r.kind)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
@@ -100,7 +100,12 @@ func (s *Scanner) ScanString(path, text string) []Finding {
 
 // Redact gives a text without the secrets that are found in it.
 func (s *Scanner) Redact(text string) string {
-	for _, f := range s.ScanString("", text) {
+	st := s.Stream("")
+	st.found.limit = len(text)    // all of them
+	_, _ = st.Write([]byte(text)) // never fails
+	all := st.close()
+	slices.SortStableFunc(all, func(a, b found) int { return len(b.secret) - len(a.secret) })
+	for _, f := range all {
 		text = strings.ReplaceAll(text, f.secret, f.Redacted)
 	}
 	return text

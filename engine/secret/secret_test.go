@@ -2,10 +2,7 @@ package secret_test
 
 import (
 	"bytes"
-	"io/fs"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/zricethezav/gitleaks/v8/detect"
-	"github.com/zricethezav/gitleaks/v8/report"
 
 	"github.com/pratique/pratique/engine/secret"
 )
@@ -125,85 +121,6 @@ func TestChunks(t *testing.T) {
 	}
 }
 
-// differences lists what gitleaks finds in Go's own sources and this package
-// does not, or the other way round, and why. Rules of our own are not compared.
-var differences = map[string]string{}
-
-// TestGitleaks holds the engine to gitleaks' own: the same findings by the same
-// rules, over a tree of real text.
-func TestGitleaks(t *testing.T) {
-	detector, err := detect.NewDetectorDefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := scanner(t)
-	files, compared := 0, 0
-	for path, text := range realText(t, 12<<20) {
-		theirs, ours := map[string]bool{}, map[string]bool{}
-		for _, f := range theirFindings(detector, path, text) {
-			theirs[f.RuleID+" "+f.Secret] = true
-		}
-		st := s.Stream(path)
-		st.Write([]byte(text))
-		for _, f := range secret.WithSecrets(st) {
-			if _, known := detector.Config.Rules[f.Rule]; known {
-				ours[f.Rule+" "+f.Secret] = true
-			}
-		}
-		files++
-		compared += len(theirs)
-		for key := range theirs {
-			if !ours[key] && differences[path+" "+key] == "" {
-				t.Errorf("%s: gitleaks alone finds %.120q", path, key)
-			}
-		}
-		for key := range ours {
-			if !theirs[key] && differences[path+" "+key] == "" {
-				t.Errorf("%s: only we find %.120q", path, key)
-			}
-		}
-	}
-	t.Logf("%d files, %d findings of gitleaks", files, compared)
-}
-
-// theirFindings gives what gitleaks finds in a file.
-func theirFindings(detector *detect.Detector, path, text string) []report.Finding {
-	//lint:ignore SA1019 version 8 takes no other type
-	return detector.Detect(detect.Fragment{Raw: text, FilePath: path})
-}
-
-// realText gives text files of Go's own tree, and the texts of this test, by
-// path.
-func realText(t testing.TB, limit int) map[string]string {
-	t.Helper()
-	all := map[string]string{"made/long.txt": long()[:200_000], "made/findings.txt": "a=" + github + "\nb=" + slack + "\n" + pem}
-	total := 0
-	goroot, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := filepath.Join(strings.TrimSpace(string(goroot)), "src")
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		raw, err := os.ReadFile(path)
-		if err != nil || !secret.IsText(raw[:min(len(raw), 512)]) || len(raw) > 1<<20 {
-			return err
-		}
-		if total += len(raw); total > limit {
-			return fs.SkipAll
-		}
-		name, err := filepath.Rel(root, path)
-		all[name] = string(raw)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
 // FuzzStream: any text in any chunks gives what it gives as a whole.
 func FuzzStream(f *testing.F) {
 	s := scanner(f)
@@ -225,7 +142,7 @@ func FuzzStream(f *testing.F) {
 
 // BenchmarkScan: MB of text in a second, ours and gitleaks' over the same files.
 func BenchmarkScan(b *testing.B) {
-	texts := realText(b, 40<<20)
+	texts := tree(b, filepath.Join(goroot(b), "src"), 40<<20)
 	size := int64(0)
 	for _, text := range texts {
 		size += int64(len(text))

@@ -115,15 +115,14 @@ func exportRegistry(ctx context.Context, dataDir, name string, key ed25519.Priva
 		return b, err
 	}
 	raw, err := b.manifest(key)
+	if err == nil {
+		err = pushBlob(ctx, reg, ref.Repository, io.NewSectionReader(spool, 0, b.Size), b.Digest)
+	}
+	if err == nil {
+		empty := []byte(emptyBlob)
+		err = pushBlob(ctx, reg, ref.Repository, io.NewSectionReader(bytes.NewReader(empty), 0, int64(len(empty))), digest.FromBytes(empty))
+	}
 	if err != nil {
-		return b, err
-	}
-	layer := io.NewSectionReader(spool, 0, b.Size)
-	if err := pushBlob(ctx, reg, ref.Repository, b.Digest, layer, b.Size); err != nil {
-		return b, err
-	}
-	empty := []byte(emptyBlob)
-	if err := pushBlob(ctx, reg, ref.Repository, digest.FromBytes(empty), bytes.NewReader(empty), int64(len(empty))); err != nil {
 		return b, err
 	}
 	return b, reg.PutManifest(ctx, ref.Repository, ref.Tag, image.MediaTypeManifest, raw)
@@ -138,15 +137,15 @@ func openHost(ctx context.Context, host string) (*upstream.Registry, error) {
 }
 
 // pushBlob uploads what the registry does not have.
-func pushBlob(ctx context.Context, reg *upstream.Registry, repo string, d digest.Digest, body io.Reader, size int64) error {
-	if have, err := reg.StatBlob(ctx, repo, d); err == nil && have == size {
+func pushBlob(ctx context.Context, reg *upstream.Registry, repo string, body *io.SectionReader, d digest.Digest) error {
+	if have, err := reg.StatBlob(ctx, repo, d); err == nil && have == body.Size() {
 		return nil
 	}
 	state, err := reg.StartUpload(ctx, repo)
 	if err != nil {
 		return err
 	}
-	return reg.CommitUpload(ctx, repo, state, 0, d, body, size)
+	return reg.CommitUpload(ctx, repo, state, 0, d, body, body.Size())
 }
 
 // openRegistry fetches a bundle, whose signature is right, to a spool.

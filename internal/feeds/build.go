@@ -33,7 +33,9 @@ func (s *syncer) build(ctx context.Context) error {
 	s.res.Revision = newest
 	switch {
 	case !slices.ContainsFunc(s.feeds, func(f *feed) bool { return len(f.files) > 0 }):
-		status.Inputs = s.before.Inputs // nothing to build from: what is there stays
+		// Nothing to build from: what is there stays, an imported bundle too.
+		status.Inputs = s.before.Inputs
+		status.Feeds = s.unasked()
 	case newest.Digest == "" || status.Inputs != s.before.Inputs:
 		if err := s.index(ctx, dir); err != nil {
 			return err
@@ -51,6 +53,16 @@ func (s *syncer) build(ctx context.Context) error {
 		return err
 	}
 	return advisory.Prune(dir)
+}
+
+// unasked are the feeds of the last status that are not configured here: those
+// of a bundle.
+func (s *syncer) unasked() []advisory.FeedStatus {
+	return slices.DeleteFunc(slices.Clone(s.before.Feeds), func(b advisory.FeedStatus) bool {
+		return s.before.Imported == nil || slices.ContainsFunc(s.feeds, func(f *feed) bool {
+			return f.source.Name == b.Source && f.ecosystem == b.Ecosystem
+		})
+	})
 }
 
 // inputs names the downloads and the rules for indexing them.

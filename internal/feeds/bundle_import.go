@@ -144,31 +144,25 @@ func (p *packed) install(ctx context.Context, dir string, force bool, res *Impor
 	if err != nil {
 		return err
 	}
-	placed := false
 	defer func() {
-		if err = errors.Join(err, temp.Close()); !placed {
+		if err != nil {
 			err = errors.Join(err, os.Remove(temp.Name()))
 		}
 	}()
 	status, err := p.unpack(ctx, temp)
-	if err != nil {
+	if err = errors.Join(err, temp.Close()); err != nil {
 		return err
 	}
-	index, err := advisory.Open(temp.Name())
-	if err != nil {
+	if res.Revision, err = revisionOf(temp.Name()); err != nil {
 		return err
-	}
-	res.Revision = index.Revision()
-	if err := index.Close(); err != nil {
-		return err
-	}
-	before, err := advisory.ReadStatus(dir)
-	if err != nil {
-		before = advisory.Status{}
 	}
 	newest, err := newestRevision(ctx, dir)
 	if err != nil {
 		return err
+	}
+	before, err := advisory.ReadStatus(dir)
+	if err != nil {
+		before = advisory.Status{} // a damaged status keeps no data out
 	}
 	if err := newer(res.Revision, newest, before.Imported); err != nil && !force {
 		return err
@@ -180,13 +174,23 @@ func (p *packed) install(ctx context.Context, dir string, force bool, res *Impor
 	if _, res.Local, err = advisory.Place(dir, temp.Name(), last+1); err != nil {
 		return err
 	}
-	placed = true
 	res.Changed = res.Local.Digest != newest.Digest
-	status.Imported = &res.Revision
-	if err := advisory.WriteStatus(dir, status); err != nil {
-		return err
+	return settle(dir, status, res.Revision)
+}
+
+// settle writes the status once the index is in place. Should that be lost, the
+// data are there and look older than they are, and the import can be repeated.
+func settle(dir string, status advisory.Status, imported advisory.Revision) error {
+	status.Imported = &imported
+	return errors.Join(advisory.WriteStatus(dir, status), advisory.Prune(dir))
+}
+
+func revisionOf(path string) (advisory.Revision, error) {
+	index, err := advisory.Open(path)
+	if err != nil {
+		return advisory.Revision{}, err
 	}
-	return advisory.Prune(dir)
+	return index.Revision(), index.Close()
 }
 
 // newer refuses a step back: behind the last bundle as its exporter counts, or

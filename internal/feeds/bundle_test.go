@@ -129,6 +129,10 @@ func TestBundleStepBack(t *testing.T) {
 	if _, err := feeds.Import(t.Context(), to, old, unsigned); !errors.Is(err, feeds.ErrOlderBundle) {
 		t.Errorf("a step back after a sync: %v", err)
 	}
+	sync(t, to, feeds.Config{})
+	if list, err := feeds.List(to); err != nil || len(list) != 3 || list[0].Synced.IsZero() {
+		t.Errorf("without sources the times of the bundle stay: %+v, %v", list, err)
+	}
 }
 
 func TestDamagedBundle(t *testing.T) {

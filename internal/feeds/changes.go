@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,13 +72,18 @@ func (s *syncer) osvChanges(ctx context.Context, f *feed, base target) (done, ch
 	if l.SHA256 == state.List {
 		return true, false, nil
 	}
+	return s.follow(ctx, f, state, l)
+}
+
+// follow works through a list of changes that is new.
+func (s *syncer) follow(ctx context.Context, f *feed, state changeState, list download) (done, changed bool, err error) {
 	records := map[string]overlayRecord{}
 	if state.Overlay.Records > 0 {
 		if records, err = readOverlay(s.overlayPath(f, state.Overlay)); err != nil {
 			return false, false, nil
 		}
 	}
-	wanted, err := s.changedIDs(f, l.path, state.Checked.Add(-listOverlap), records)
+	wanted, err := s.changedIDs(f, list.path, state.Checked.Add(-listOverlap), records)
 	if err != nil || len(wanted) > maxSingle || len(wanted)+len(records) > maxOverlay {
 		return false, false, nil
 	}
@@ -88,7 +91,7 @@ func (s *syncer) osvChanges(ctx context.Context, f *feed, base target) (done, ch
 		return true, false, ctx.Err()
 	}
 	if err == nil {
-		state.List = l.SHA256
+		state.List = list.SHA256
 	}
 	if changed {
 		var wrote error
@@ -138,8 +141,9 @@ func eachChange(path string, visit func(modified time.Time, id string) bool) (n 
 	return n, nil
 }
 
-// changedIDs are the records that the list has newer than they are here.
-func (s *syncer) changedIDs(f *feed, path string, since time.Time, records map[string]overlayRecord) ([]string, error) {
+// changedIDs are the records that the list has newer than they are here, each
+// with the time that the dump has for it.
+func (s *syncer) changedIDs(f *feed, path string, since time.Time, records map[string]overlayRecord) (map[string]time.Time, error) {
 	candidates := map[string]time.Time{}
 	_, err := eachChange(path, func(modified time.Time, id string) bool {
 		if modified.Before(since) || !idForm.MatchString(id) {
@@ -156,24 +160,32 @@ func (s *syncer) changedIDs(f *feed, path string, since time.Time, records map[s
 	if len(candidates) > maxCandidates {
 		return nil, fmt.Errorf("more than %d changes", maxCandidates)
 	}
+	wanted := make(map[string]time.Time, len(candidates))
+	for id := range candidates {
+		wanted[id] = time.Time{}
+	}
 	_, err = advisory.EachNote(s.segmentPath(f), func(id string, modified time.Time, _ []byte) error {
-		if listed, ok := candidates[id]; ok && !listed.After(modified) {
-			delete(candidates, id)
+		switch listed, ok := candidates[id]; {
+		case ok && listed.After(modified):
+			wanted[id] = modified
+		case ok:
+			delete(wanted, id)
 		}
 		return nil
 	})
-	return slices.Sorted(maps.Keys(candidates)), err
+	return wanted, err
 }
 
-// fetchRecords fetches single records into records. One that is not there, or
-// cannot be read, is left as it was: the dump settles what becomes of it.
-func (s *syncer) fetchRecords(ctx context.Context, f *feed, ids []string, records map[string]overlayRecord) (changed bool, err error) {
+// fetchRecords fetches single records into records. One that is not there,
+// cannot be read or is no newer than in the dump is left as it was: the next
+// dump settles what becomes of it.
+func (s *syncer) fetchRecords(ctx context.Context, f *feed, wanted map[string]time.Time, records map[string]overlayRecord) (changed bool, err error) {
 	var mu sync.Mutex // held while the map or the count changes
 	group, fetching := errgroup.WithContext(ctx)
 	group.SetLimit(fetchers)
 	report := s.report(f, "download")
 	done := int64(0)
-	for _, id := range ids {
+	for id, dumped := range wanted {
 		group.Go(func() error {
 			r, err := s.fetchRecord(fetching, f, id)
 			if errors.Is(err, errNotThere) || errors.Is(err, advisory.ErrBadRecord) {
@@ -185,8 +197,8 @@ func (s *syncer) fetchRecords(ctx context.Context, f *feed, ids []string, record
 			mu.Lock()
 			defer mu.Unlock()
 			done++
-			report(done, int64(len(ids)))
-			if have, ok := records[id]; !ok || r.Modified.After(have.Modified) {
+			report(done, int64(len(wanted)))
+			if r.Modified.After(later(dumped, records[id].Modified)) {
 				records[id] = r
 				changed = true
 			}

@@ -40,25 +40,22 @@ func exportLayout(ctx context.Context, dataDir, dir string, key ed25519.PrivateK
 	if err != nil {
 		return b, err
 	}
-	f, err := os.CreateTemp(blobDir(dir), tempDownload+"*")
-	if err != nil {
-		return b, fmt.Errorf("write layout: %w", err)
-	}
-	b, err = pack(ctx, dataDir, f)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), blobPath(dir, b.Digest))
-	}
-	if err != nil {
-		return b, errors.Join(fmt.Errorf("write layout: %w", err), os.Remove(f.Name()))
+	if b, err = packBlob(ctx, dataDir, dir); err != nil {
+		return b, err
 	}
 	raw, err := b.manifest(key)
 	if err != nil {
 		return b, err
 	}
 	d := image.Descriptor{MediaType: image.MediaTypeManifest, Digest: digest.FromBytes(raw), Size: int64(len(raw)), ArtifactType: artifactType}
-	old := slices.DeleteFunc(slices.Clone(index.Manifests), func(m image.Descriptor) bool { return m.ArtifactType != artifactType })
-	index.Manifests = slices.DeleteFunc(index.Manifests, func(m image.Descriptor) bool { return m.ArtifactType == artifactType })
-	index.Manifests = append(index.Manifests, d)
+	isBundle := func(m image.Descriptor) bool { return m.ArtifactType == artifactType }
+	var old []image.Descriptor
+	for _, m := range index.Manifests {
+		if isBundle(m) {
+			old = append(old, m)
+		}
+	}
+	index.Manifests = append(slices.DeleteFunc(index.Manifests, isBundle), d)
 	text, err := json.Marshal(index)
 	if err != nil {
 		return b, fmt.Errorf("write layout: %w", err)
@@ -72,6 +69,22 @@ func exportLayout(ctx context.Context, dataDir, dir string, key ed25519.PrivateK
 		return b, err
 	}
 	return b, removeBundles(dir, old, d.Digest, b.Digest)
+}
+
+// packBlob writes the packed bytes as a blob of the layout.
+func packBlob(ctx context.Context, dataDir, dir string) (b Bundle, err error) {
+	f, err := os.CreateTemp(blobDir(dir), tempDownload+"*")
+	if err != nil {
+		return b, fmt.Errorf("write layout: %w", err)
+	}
+	b, err = pack(ctx, dataDir, f)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), blobPath(dir, b.Digest))
+	}
+	if err != nil {
+		return b, errors.Join(fmt.Errorf("write layout: %w", err), os.Remove(f.Name()))
+	}
+	return b, nil
 }
 
 // prepareLayout makes a new folder a layout and refuses one that holds other

@@ -148,7 +148,7 @@ func writeFixtures(t *testing.T) string {
 	return root
 }
 
-func sync(t *testing.T, dir string, cfg feeds.Config) feeds.Result {
+func sync(t testing.TB, dir string, cfg feeds.Config) feeds.Result {
 	t.Helper()
 	res, err := feeds.Sync(context.Background(), dir, cfg, http.DefaultClient, nil)
 	if err != nil {
@@ -167,7 +167,7 @@ func states(res feeds.Result) string {
 }
 
 // current opens the newest index of a data directory.
-func current(t *testing.T, dir string) *advisory.Snapshot {
+func current(t testing.TB, dir string) *advisory.Snapshot {
 	t.Helper()
 	store, err := advisory.OpenStore(feeds.IndexDir(dir))
 	if err != nil {
@@ -181,7 +181,7 @@ func current(t *testing.T, dir string) *advisory.Snapshot {
 	return snapshot
 }
 
-func lookup(t *testing.T, s *advisory.Snapshot, ecosystem, pkg string) int {
+func lookup(t testing.TB, s *advisory.Snapshot, ecosystem, pkg string) int {
 	t.Helper()
 	found, err := s.Lookup(ecosystem, pkg)
 	if err != nil {

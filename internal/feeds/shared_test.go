@@ -93,3 +93,51 @@ func hasID(found []advisory.Advisory, id string) bool {
 	}
 	return false
 }
+
+// BenchmarkSharedSync indexes all shared data from nothing.
+func BenchmarkSharedSync(b *testing.B) {
+	cfg := sharedConfig(b)
+	for b.Loop() {
+		sync(b, b.TempDir(), cfg)
+	}
+}
+
+// BenchmarkSharedLookup looks up every source package that the shared Debian
+// data name, as a scan of a large image does.
+func BenchmarkSharedLookup(b *testing.B) {
+	dir := b.TempDir()
+	sync(b, dir, sharedConfig(b))
+	records, _, err := feeds.UnzipAll(sharedtest.Dir(b, "data", "vulndb", "Debian", "all.zip"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	packages := map[string]bool{}
+	for _, raw := range records {
+		advisories, err := advisory.FromOSV([]byte(raw))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, a := range advisories {
+			packages[a.Package] = true
+		}
+	}
+	s := current(b, dir)
+	found := 0
+	for b.Loop() {
+		found = 0
+		for name := range packages {
+			found += lookup(b, s, "Debian:12", name)
+		}
+	}
+	b.ReportMetric(float64(len(packages)), "packages")
+	b.ReportMetric(float64(found), "advisories")
+}
+
+func sharedConfig(t testing.TB) feeds.Config {
+	return feeds.Config{Sources: []feeds.Source{
+		{Name: "osv", URL: "file://" + sharedtest.Dir(t, "data", "vulndb"), Ecosystems: []string{
+			"AlmaLinux", "Alpine", "Bitnami", "Debian", "Go", "Maven", "NuGet", "Packagist", "PyPI", "RubyGems", "crates.io", "npm",
+		}},
+		{Name: "nvd", URL: "file://" + sharedtest.Dir(t, "data", "nvd")},
+	}}
+}
