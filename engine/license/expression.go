@@ -1,6 +1,7 @@
 package license
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -206,12 +207,15 @@ func (p *parser) term(words []string) operand {
 	return named(refer(name))
 }
 
+// with joins a licence and its exception in one word.
+var with = regexp.MustCompile(`(?i)-with-`)
+
 // single is a name that SPDX has.
 func single(name string) (e operand, ok bool) {
 	id := identifier(name)
 	if id == "" {
-		if base, exception, found := strings.Cut(name, "-with-"); found {
-			id = withException(identifier(base), exception)
+		if at := with.FindStringIndex(name); at != nil {
+			id = withException(identifier(name[:at[0]]), name[at[1]:])
 		}
 	}
 	return named(id), id != ""

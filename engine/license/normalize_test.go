@@ -21,6 +21,7 @@ func TestNormalize(t *testing.T) {
 		{"AND binds more than OR", "Expat or ISC and Zlib", "MIT OR ISC AND Zlib"},
 		{"exception", "GPL-2+ with Autoconf exception", "GPL-2.0-or-later WITH Autoconf-exception-generic"},
 		{"exception of version 3", "GPL-3+ with GCC exception", "GPL-3.0-or-later WITH GCC-exception-3.1"},
+		{"exception in the name", "GPL-3-WITH-BISON-EXCEPTION", "GPL-3.0-only WITH Bison-exception-2.2"},
 		{"Perl", "Perl", "Artistic-1.0-Perl OR GPL-1.0-or-later"},
 		{"Perl and another", "Perl and MIT", "(Artistic-1.0-Perl OR GPL-1.0-or-later) AND MIT"},
 		// rpm
@@ -136,7 +137,7 @@ func TestReferences(t *testing.T) {
 // FuzzNormalize: what comes out is an expression to another reader too, and says
 // the same when it is read again.
 func FuzzNormalize(f *testing.F) {
-	for _, seed := range []string{"GPL-2+ or Artistic, and BSD", "(MIT/X11 with x)", "License :: a :: b (c)", "https://opensource.org/licenses/MIT", "GPL (>= 2) | file LICENSE", "a&b|c;d"} {
+	for _, seed := range []string{"GPL-2+ or Artistic, and BSD", "(MIT/X11 with x)", "License :: a :: b (c)", "https://opensource.org/licenses/MIT", "GPL (>= 2) | file LICENSE", "a&b|c;d", "ȺȺȺȺȺȺȺ-with-x"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -155,3 +155,14 @@ func TestReferrers(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkRead(b *testing.B) {
+	bill := []byte(`{"bomFormat":"CycloneDX","components":[` + strings.Repeat(`{"type":"library","name":"a","version":"1","purl":"pkg:npm/a@1","licenses":[{"license":{"id":"MIT"}}],"properties":[{"name":"x","value":"y"}]},`, 10_000) + `{}]}`)
+	b.SetBytes(int64(len(bill)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := sbom.Read(bytes.NewReader(bill)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
