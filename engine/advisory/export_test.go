@@ -7,3 +7,6 @@ var (
 	DecodeValue = decodeValue
 	DecodeScore = decodeScore
 )
+
+// ShrinkArena makes a builder keep few bytes in memory, and so write many runs.
+func (b *Builder) ShrinkArena(bytes int) { b.sorter.limit = bytes }

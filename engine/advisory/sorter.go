@@ -12,6 +12,7 @@ import (
 // as sorted runs, and runs are merged.
 type sorter struct {
 	dir   string
+	limit int    // bytes of records in memory
 	arena []byte // records, each as key, rank (big-endian), part
 	refs  []arenaRef
 	// levels hold the runs; one of level n was merged from fanIn of level n-1.
@@ -31,16 +32,16 @@ const (
 	fanIn     = 32 // runs that are merged at a time
 )
 
-func newSorter(dir string) *sorter { return &sorter{dir: dir} }
+func newSorter(dir string) *sorter { return &sorter{dir: dir, limit: arenaSize} }
 
 func (s *sorter) add(r record) error {
-	if len(s.refs) > 0 && (len(s.arena)+len(r.key)+8+len(r.part) > arenaSize || len(s.refs) == arenaRefs) {
+	if len(s.refs) > 0 && (len(s.arena)+len(r.key)+8+len(r.part) > s.limit || len(s.refs) == arenaRefs) {
 		if err := s.spill(); err != nil {
 			return err
 		}
 	}
 	if s.arena == nil {
-		s.arena, s.refs = make([]byte, 0, arenaSize), make([]arenaRef, 0, arenaRefs)
+		s.arena, s.refs = make([]byte, 0, s.limit), make([]arenaRef, 0, arenaRefs)
 	}
 	s.refs = append(s.refs, arenaRef{uint32(len(s.arena)), uint32(len(r.key)), uint32(len(r.part))})
 	s.arena = append(s.arena, r.key...)
@@ -53,8 +54,8 @@ func (s *sorter) add(r record) error {
 func (s *sorter) spill() error {
 	err := s.write(0, s.sorted())
 	s.arena, s.refs = s.arena[:0], s.refs[:0]
-	if cap(s.arena) > 2*arenaSize { // one enormous record came
-		s.arena = make([]byte, 0, arenaSize)
+	if cap(s.arena) > 2*s.limit { // one enormous record came
+		s.arena = make([]byte, 0, s.limit)
 	}
 	for n := 0; err == nil && n < len(s.levels) && len(s.levels[n].ends) == fanIn; n++ {
 		var sources []source
@@ -122,9 +123,20 @@ func (r *runs) sources() ([]source, error) {
 	return all, nil
 }
 
-// sources gives all records, to be merged. Nothing may be added after it.
+// sources gives all records, to be merged. Nothing may be added after it. What
+// did not fit the arena once is all on disk then: the arena's memory is for who
+// merges.
 func (s *sorter) sources() ([]source, error) {
-	all := []source{s.sorted()}
+	if len(s.levels) == 0 {
+		return []source{s.sorted()}, nil
+	}
+	if len(s.refs) > 0 {
+		if err := s.spill(); err != nil {
+			return nil, err
+		}
+	}
+	s.arena, s.refs = nil, nil
+	var all []source
 	for _, level := range s.levels {
 		runs, err := level.sources()
 		if err != nil {

@@ -49,7 +49,7 @@ type Bundle struct {
 	Revision advisory.Revision `json:"revision"` // as the exporter counts
 	Digest   digest.Digest     `json:"digest"`   // of the packed bytes
 	Size     int64             `json:"size"`     // of them
-	Signed   bool              `json:"signed"`
+	Signed   bool              `json:"signed"`   // of an import: and the signature was checked
 }
 
 // Export writes the newest revision to a target: a file, oci:<folder>, or a

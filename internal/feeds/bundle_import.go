@@ -59,7 +59,7 @@ func Import(ctx context.Context, dataDir, source string, o ImportOptions) (res I
 		return res, fmt.Errorf("import %s: %w", source, err)
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	res.Digest, res.Size, res.Signed = p.digest, p.size, len(p.signature) > 0
+	res.Digest, res.Size, res.Signed = p.digest, p.size, o.Key != nil
 	if err := p.install(ctx, IndexDir(dataDir), o.Force, &res); err != nil {
 		return res, fmt.Errorf("import %s: %w", source, err)
 	}
