@@ -101,7 +101,7 @@ func compareFindings(t *testing.T, want truth, arch string, doc document) {
 func TestScanTellsSecretsAndSettings(t *testing.T) {
 	corpus := sharedtest.Dir(t, "corpus")
 	data := synced(t)
-	out, _, _ := pratique(t, "scan", "oci:"+filepath.Join(corpus, "secrets-planted"), "--format", "json", "--set", "data_dir="+data)
+	out, _, _ := pratique(t, "scan", "oci:"+filepath.Join(corpus, "secrets-planted"), "--tag", "registry.example/planted:latest", "--format", "json", "--set", "data_dir="+data)
 	var got struct {
 		Secrets []struct {
 			Kind, Path, Where, Name string
@@ -133,12 +133,11 @@ func TestScanTellsSecretsAndSettings(t *testing.T) {
 	for _, m := range got.Misconfigurations {
 		told[strings.TrimSpace(m.Rule+" "+m.Path)] = true
 	}
-	// The truth's list, but for the tag "latest": a layout has no tag of a registry.
 	for _, rule := range []string{
 		"root-user", "no-healthcheck", "exposed-ssh", "sshd /usr/sbin/sshd", "docker-socket /var/run/docker.sock", "secret-in-env", "debug-enabled",
 		"setuid-file usr/bin/su", "setgid-file usr/bin/wall", "strong-file-capabilities usr/bin/netd", "world-writable-directory var/www",
 		"empty-password etc/passwd", "empty-password etc/shadow", "second-root etc/passwd", "readable-shadow etc/shadow", "sudo-nopasswd etc/sudoers",
-		"pipe-to-shell", "add-from-http", "secret-deleted app/tls.key", "secret-in-history",
+		"pipe-to-shell", "add-from-http", "secret-deleted app/tls.key", "secret-in-history", "latest-tag",
 	} {
 		if !told[rule] {
 			t.Errorf("not told: %s of %v", rule, told)

@@ -1,5 +1,7 @@
 package inventory
 
+import "strings"
+
 // Secret is something that looks like a credential. The credential itself is
 // kept nowhere.
 type Secret struct {
@@ -123,7 +125,7 @@ func (e *Entry) marked() bool {
 	switch {
 	case e.Kind != File && e.Kind != Dir || e.Kind == File && e.Link != "":
 		return false
-	case e.Mode&(setuid|setgid) != 0, e.Caps != "", accountFiles[e.Path]:
+	case e.Mode&(setuid|setgid) != 0, e.Caps != "", accountFiles[e.Path], strings.HasPrefix(e.Path, "etc/sudoers.d/"):
 		return true
 	}
 	return e.Mode&worldWritable != 0 && (e.Kind == File || e.Mode&sticky == 0)

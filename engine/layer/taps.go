@@ -97,7 +97,7 @@ type licenseTap struct{ keeper }
 func (t *licenseTap) end(rec *recorder, path string) {
 	found := inventory.LicenseFile{Path: path}
 	if expressions, ok := license.Copyright(t.kept); ok {
-		found.Expression, found.Coverage = strings.Join(expressions, " AND "), 1
+		found.Expression, found.Coverage = license.All(expressions), 1
 	} else if rec.licenses != nil {
 		found.Expression, found.Coverage = rec.licenses.Classify(t.kept)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/misconfig"
 	"github.com/pratique/pratique/engine/policy"
 	"github.com/pratique/pratique/internal/gate"
 )
@@ -119,7 +120,7 @@ func (a *API) gather(ctx context.Context, d digest.Digest) (*imageReport, error)
 		rep.Exception = a.exception(rep.lead, rep.Reasons)
 	}
 	if im := e.Image; im != nil {
-		rep.Secrets, rep.Misconfig = im.Secrets, im.Misconfig
+		rep.Secrets, rep.Misconfig = im.Secrets, slices.Concat(im.Misconfig, misconfig.Tags(tags(holders)))
 		rep.Image = &imageFacts{im.Config, im.Platform, im.Distro, len(im.Packages), len(im.Layers), im.Size}
 	}
 	if e.Index {

@@ -21,6 +21,14 @@ type holder struct {
 	tags     []string
 }
 
+// tags gives the tags that the manifest has anywhere.
+func tags(holders []holder) (all []string) {
+	for _, h := range holders {
+		all = append(all, h.tags...)
+	}
+	return all
+}
+
 // holders finds the repositories that have the manifest. It is
 // image.ErrManifestUnknown that none has.
 func (a *API) holders(ctx context.Context, d digest.Digest) ([]holder, error) {

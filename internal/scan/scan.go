@@ -22,6 +22,7 @@ import (
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/layer"
+	"github.com/pratique/pratique/engine/misconfig"
 	"github.com/pratique/pratique/engine/policy"
 	"github.com/pratique/pratique/engine/policy/bundle"
 	"github.com/pratique/pratique/engine/sbom"
@@ -197,6 +198,7 @@ func (s *scanner) judge(doc *Document, m *image.Manifest, subject inventory.Subj
 	found := engine.Match(im, o.Data)
 	doc.Findings = append(doc.Findings, found.Findings...)
 	doc.Secrets, doc.Misconfig, doc.Malware = append(doc.Secrets, im.Secrets...), append(doc.Misconfig, im.Misconfig...), im.Malware
+	doc.Misconfig = append(doc.Misconfig, misconfig.Tags([]string{o.Name.Tag})...)
 	req := bundle.Request{Registries: []string{o.Name.Registry}, Repositories: []string{o.Name.Repository}, Tag: o.Name.Tag, Digests: []string{m.Digest.String()}}
 	if subject.DiffIDsMatch {
 		req.ImageID = m.Config.Digest.String()
