@@ -20,9 +20,9 @@ var keywordApart = map[string]apart{
 	"sourcegraph-access-token":        {bit: 1 << 2},
 }
 
-// lookApart looks in the text from st.start to end for matches of the rules whose
+// lookApart looks in the text of a block for matches of the rules whose
 // keyword the file has.
-func (st *Stream) lookApart(end int) {
+func (st *Stream) lookApart() {
 	for i, r := range st.scanner.rules {
 		if r.apart.bit&st.seen == 0 {
 			continue
@@ -31,15 +31,15 @@ func (st *Stream) lookApart(end int) {
 			st.widen(i, window{max(st.start-1, 0), len(st.buf.text)})
 		}
 		for _, anchor := range r.apart.anchors {
-			st.lookAnchor(i, []byte(anchor), end)
+			st.lookAnchor(i, []byte(anchor))
 		}
 	}
 }
 
-func (st *Stream) lookAnchor(i int, anchor []byte, end int) {
+func (st *Stream) lookAnchor(i int, anchor []byte) {
 	r, text := st.scanner.rules[i], st.buf.text
-	for at := st.start; at < end; at++ {
-		next := bytes.Index(text[at:end], anchor)
+	for at := st.start; at < st.end; at++ {
+		next := bytes.Index(text[at:st.end], anchor)
 		if next < 0 {
 			return
 		}

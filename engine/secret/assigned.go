@@ -131,7 +131,7 @@ func valueOf(parts []*syntax.Regexp) []atom {
 	}
 	var atoms []atom
 	for _, one := range alternatives {
-		first := atomsOf([]*syntax.Regexp{one})
+		first, _ := atomsOf([]*syntax.Regexp{one})
 		if len(first) == 0 {
 			return nil
 		}

@@ -71,9 +71,13 @@ func (f found) givesWay(better found) bool {
 	return strings.Contains(better.secret, f.secret) || (f.rule.own || better.rule.own) && strings.Contains(f.secret, better.secret)
 }
 
-// judge decides about one match, whose places are relative to from.
+// judge decides about one match, whose places are relative to from. One that
+// begins in a later block is for that block to find.
 func (st *Stream) judge(r *rule, from int, at []int) {
 	text := st.buf.text
+	if from+at[0] >= st.end && st.end < len(text) {
+		return
+	}
 	whole := text[from+at[0] : from+at[1]]
 	match := string(bytes.Trim(whole, "\n"))
 	secret := r.secretOf(text[from:], at, match)

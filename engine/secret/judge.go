@@ -19,7 +19,7 @@ func (a *allowlist) allows(path, secret, match, line string) bool {
 	checks := []struct{ wanted, met bool }{
 		{len(a.paths) > 0, anyMatch(a.paths, path)},
 		{len(a.regexes) > 0, anyMatch(a.regexes, target)},
-		{len(a.stopwords) > 0, hasAny(strings.ToLower(secret), a.stopwords)},
+		{a.stopwords != nil, a.stopwords != nil && a.stopwords.in(secret)},
 	}
 	some, every := false, true
 	for _, c := range checks {

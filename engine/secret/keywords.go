@@ -83,6 +83,12 @@ func (k *keywords) find(text []byte, from, to int, hit func(index, at, end int))
 	}
 }
 
+// in reports whether one of the words stands in a text.
+func (k *keywords) in(text string) (is bool) {
+	k.find([]byte(text), 0, len(text), func(int, int, int) { is = true })
+	return is
+}
+
 func (k *keywords) match(text []byte, at int, hit func(index, at, end int)) {
 	for _, w := range k.words[pair(lower(text[at]), lower(text[at+1]))] {
 		if len(w.text) > len(text)-at {

@@ -32,15 +32,16 @@ type rule struct {
 	own           bool                             // not of gitleaks
 	follows       map[string][]follow              // by keyword: one of them must hold; none: nothing is known
 	pre           func(text []byte, stop int) bool // as follows, by hand; nil: none
+	options       []string                         // one must be in the window; none: nothing is wanted
 	check         func(secret string) bool         // nil: every match counts
 }
 
 // allowlist says what is no secret.
 type allowlist struct {
 	paths, regexes []*regexp.Regexp
-	stopwords      []string // lower case
-	target         string   // what regexes look at: "" (the secret), "match", "line"
-	all            bool     // every kind of entry must apply
+	stopwords      *keywords // nil: none
+	target         string    // what regexes look at: "" (the secret), "match", "line"
+	all            bool      // every kind of entry must apply
 }
 
 // gitleaksRules is the set that gitleaks itself uses by default.
@@ -118,14 +119,14 @@ func compileRule(t tomlRule) (*rule, error) {
 	for _, word := range t.Keywords {
 		r.keywords = append(r.keywords, strings.ToLower(word))
 	}
-	if len(r.keywords) == 0 {
-		return nil, fmt.Errorf("compile secret rule %s: it has no keyword", t.ID)
+	if len(r.keywords) == 0 || slices.ContainsFunc(r.keywords, func(word string) bool { return len(word) < 2 }) {
+		return nil, fmt.Errorf("compile secret rule %s: it has no keyword, or too short a one", t.ID)
 	}
 	re, err := syntax.Parse(t.Regex, syntax.Perl)
 	if err != nil {
 		return nil, fmt.Errorf("compile secret rule %s: %w", t.ID, err)
 	}
-	r.apart = keywordApart[t.ID]
+	r.apart, r.pre, r.options = keywordApart[t.ID], beginnings[t.ID], options[t.ID]
 	r.guess = r.id == "generic-api-key"
 	r.before, r.after = windowOf(re)
 	r.follows = map[string][]follow{}
@@ -239,8 +240,15 @@ func longest(re *syntax.Regexp) (n int, bounded bool) {
 
 func compileAllowlist(t tomlAllowlist) (allowlist, error) {
 	a := allowlist{target: t.RegexTarget, all: strings.EqualFold(t.Condition, "and")}
-	for _, word := range t.Stopwords {
-		a.stopwords = append(a.stopwords, strings.ToLower(word))
+	if len(t.Stopwords) > 0 {
+		words := make([]string, len(t.Stopwords))
+		for i, word := range t.Stopwords {
+			words[i] = strings.ToLower(word)
+			if len(word) < 2 {
+				return a, fmt.Errorf("compile list of what is no secret: word %q is too short", word)
+			}
+		}
+		a.stopwords = newKeywords(words)
 	}
 	for _, from := range []struct {
 		texts []string

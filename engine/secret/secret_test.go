@@ -1,16 +1,11 @@
 package secret_test
 
 import (
-	"bytes"
 	"math/rand/v2"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/zricethezav/gitleaks/v8/detect"
 
 	"github.com/pratique/pratique/engine/secret"
 )
@@ -115,62 +110,8 @@ func TestChunks(t *testing.T) {
 			n := min(len(rest), 1+random.IntN(size))
 			chunks, rest = append(chunks, rest[:n]), rest[n:]
 		}
-		if diff := cmp.Diff(want, scan(s, "a", chunks...), cmpopts.IgnoreUnexported(secret.Finding{})); diff != "" {
+		if diff := cmp.Diff(want, scan(s, "a", chunks...)); diff != "" {
 			t.Errorf("chunks of up to %d bytes:\n%s", size, diff)
 		}
 	}
-}
-
-// FuzzStream: any text in any chunks gives what it gives as a whole.
-func FuzzStream(f *testing.F) {
-	s := scanner(f)
-	f.Add([]byte("T="+github), uint16(3))
-	f.Add([]byte(pem), uint16(1000))
-	f.Add(bytes.Repeat([]byte("key=\xff"), 20_000), uint16(77))
-	f.Fuzz(func(t *testing.T, text []byte, cut uint16) {
-		want := scan(s, "a", string(text))
-		n := min(int(cut), len(text))
-		got := scan(s, "a", string(text[:n]), string(text[n:]))
-		if !cmp.Equal(want, got, cmpopts.IgnoreUnexported(secret.Finding{})) {
-			t.Errorf("%+v, in chunks %+v", want, got)
-		}
-		if !slices.IsSortedFunc(got, func(a, b secret.Finding) int { return int(a.Offset - b.Offset) }) {
-			t.Error("not in order")
-		}
-	})
-}
-
-// BenchmarkScan: MB of text in a second, ours and gitleaks' over the same files.
-func BenchmarkScan(b *testing.B) {
-	texts := tree(b, filepath.Join(goroot(b), "src"), 40<<20)
-	size := int64(0)
-	for _, text := range texts {
-		size += int64(len(text))
-	}
-	b.Run("pratique", func(b *testing.B) {
-		s := scanner(b)
-		b.SetBytes(size)
-		for b.Loop() {
-			for path, text := range texts {
-				scan(s, path, text)
-			}
-		}
-	})
-	b.Run("gitleaks", func(b *testing.B) {
-		detector, err := detect.NewDetectorDefaultConfig()
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.SetBytes(size)
-		for b.Loop() {
-			for path, text := range texts {
-				theirFindings(detector, path, text)
-			}
-		}
-	})
-	b.Run("compile", func(b *testing.B) {
-		for b.Loop() {
-			scanner(b)
-		}
-	})
 }

@@ -29,11 +29,14 @@ type Stream struct {
 	skipped bool // the file is taken out by a list
 	buf     *buffer
 	start   int   // where in buf.text the next block begins
+	end     int   // where the block at hand ends
 	base    int64 // offset in the file of buf.text[0]
 	lines   int   // line breaks before buf.text[0]
 	mark    mark
 	seen    uint64 // rules whose keyword stands apart, and was there
 	found   findings
+	effort  int64 // bytes that expressions were tried on
+	unread  int64 // bytes that they should have been tried on
 }
 
 // Stream begins a file. Close must be called.
@@ -82,6 +85,10 @@ func (st *Stream) Close() []Finding {
 // these may be of the same secret.
 func (st *Stream) Omitted() int { return st.found.omitted }
 
+// Unread is how many bytes looked like secrets and were not looked into, because
+// the file holds too many such places. More than none is a gap.
+func (st *Stream) Unread() int64 { return st.unread }
+
 func (st *Stream) close() []found {
 	if st.buf == nil {
 		return nil
@@ -109,7 +116,7 @@ var newline = []byte{'\n'}
 // windows.
 func (st *Stream) block(end int) {
 	text := st.buf.text
-	st.mark = mark{}
+	st.end, st.mark = end, mark{}
 	st.scanner.words.find(text, st.start, end, func(index, at, stop int) {
 		for _, i := range st.scanner.byWord[index] {
 			r := st.scanner.rules[i]
@@ -125,7 +132,7 @@ func (st *Stream) block(end int) {
 		}
 	})
 	if st.seen != 0 {
-		st.lookApart(end)
+		st.lookApart()
 	}
 	for _, i := range st.buf.used {
 		st.try(st.scanner.rules[i], st.buf.windows[i])
@@ -152,13 +159,36 @@ func (st *Stream) widen(i int, next window) {
 // try runs one expression in one window, and in a wider one when what it finds
 // may go on beyond the window.
 func (st *Stream) try(r *rule, w window) {
+	if !hasOption(st.buf.text[w.from:w.to], r.options) || !st.afford(w) {
+		return
+	}
 	part := st.buf.text[w.from:w.to]
 	matches := r.re.FindAllSubmatchIndex(part, -1)
 	if n := len(matches); r.assignment != nil && n > 0 && matches[n-1][1] >= len(part)-1 && w.to < len(st.buf.text) {
 		w.to = min(w.to+wideWindow, len(st.buf.text))
+		st.effort += int64(w.to - w.from)
 		matches = r.re.FindAllSubmatchIndex(st.buf.text[w.from:w.to], -1)
 	}
 	for _, at := range matches {
 		st.judge(r, w.from, at)
 	}
+}
+
+// Expressions are slow: in text that is made of nothing but what looks like
+// secrets, a second for a megabyte. One file may have them tried on so many bytes,
+// and on so many more for each byte of its own; real text takes a hundredth.
+const (
+	freeEffort  = 1 << 20
+	effortShare = 4
+)
+
+// afford takes a window into account; false when it is one too many.
+func (st *Stream) afford(w window) bool {
+	n := int64(w.to - w.from)
+	if st.effort+n > freeEffort+(st.base+int64(st.end))/effortShare {
+		st.unread += n
+		return false
+	}
+	st.effort += n
+	return true
 }
