@@ -89,7 +89,8 @@ func TestThousandsOfUploads(t *testing.T) {
 		scopes = append(scopes, fmt.Sprintf("repository:app%d:pull,push", r))
 	}
 	bearer := "Bearer " + d.token(scopes...)
-	d.call("GET", "/v2/", nil)
+	// What is made once for all, the rules for credentials among it, is there.
+	d.push("warm", "1", imagetest.Build())
 	goroutines, memory := runtime.NumGoroutine(), heap()
 	var opened []string
 	for r := range repositories {
