@@ -88,9 +88,10 @@ func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system
 		return nil, err
 	}
 	s.feeds = &feeds.Refresher{DataDir: c.DataDir, Config: c.Feeds, Log: log, OnChange: s.dataChanged(log)}
+	hosts := append(c.LocalHostnames(s.registry.Addr()), c.Registry.Hostnames...)
 	if s.gate, err = gate.New(gate.Options{
 		Config: c.Gate, Upstreams: upstreams, Catalog: cat, Verdicts: tiers, Data: data, Analyzer: analyzer, Syncing: s.syncing,
-		Audit: s.audit, Nobody: auth.Anonymous, SpoolDir: c.Path("spool"), ReportURL: s.pagesURL(), Metrics: metrics, Log: log, Now: time.Now,
+		Audit: s.audit, Nobody: auth.Anonymous, SpoolDir: c.Path("spool"), ReportURL: s.pagesURL(), Hosts: hosts, Metrics: metrics, Log: log, Now: time.Now,
 	}); err != nil {
 		return nil, err
 	}

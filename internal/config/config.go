@@ -56,6 +56,11 @@ type Door struct {
 // RegistryDoor is where the registry listens.
 type RegistryDoor struct {
 	Door `yaml:",inline"`
+	// Hostnames are the names under which clients reach the registry, with the
+	// port where they write one ("registry.example.com"). In front of an image
+	// they mean this proxy; policies never see them. Default none but those of
+	// the listen address.
+	Hostnames []string `yaml:"hostnames"`
 	// MaxBlob is the most that one pushed blob may have ("20GiB"). Default 0: no
 	// bound.
 	MaxBlob bytesize.Size `yaml:"max_blob"`

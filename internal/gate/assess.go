@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -245,7 +246,8 @@ func cannotSay(d digest.Digest, err error) Standing {
 	case errors.Is(err, errPending):
 		return Standing{State: StatePending, Digest: d, Message: "is being analysed for the first time: try again in a moment"}
 	case errors.Is(err, errUnmapped):
-		return Standing{State: StateUnmapped, Digest: d, Message: clean(err.Error())}
+		why := strings.TrimPrefix(err.Error(), errUnmapped.Error()+": ")
+		return Standing{State: StateUnmapped, Digest: d, Message: clean(strings.TrimPrefix(why, image.ErrNameUnknown.Error()+": "))}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return Standing{State: StateError, Digest: d, Message: "the answer did not come in time"}
 	}

@@ -29,6 +29,13 @@ func (g *Gate) Standing(ctx context.Context, i Inquiry) Standing {
 	return g.assessor().standing(ctx, i)
 }
 
+// Place returns the repository that a reference means: that of an upstream, with
+// the upstream's host in front or the proxy's own.
+func (g *Gate) Place(reference string) (Target, error) {
+	t, _, err := g.rules().place(reference)
+	return t, err
+}
+
 func (g *Gate) assessor() *assessor {
 	return &assessor{known: catalogued{g, false}, rules: g.rules(), now: g.Now}
 }
