@@ -57,6 +57,10 @@ var homes = []struct {
 		packages: []string{"internal/upstream", "internal/imagetest", "internal/registrytest", "internal/clients"}, tests: true},
 	{imports: []string{"github.com/aws", "cloud.google.com/go", "github.com/Azure"}, packages: []string{"internal/upstream"}},
 	{imports: []string{"k8s.io"}, packages: []string{"internal/admission"}},
+	{imports: []string{"github.com/containerd/containerd/api", "google.golang.org/grpc"}, packages: []string{"internal/scan"}},
+	{imports: []string{"github.com/zricethezav/gitleaks"}, packages: []string{"engine/secret"}},
+	{imports: []string{"github.com/google/licensecheck", "github.com/github/go-spdx"}, packages: []string{"engine/license"}},
+	{imports: []string{"github.com/CycloneDX/cyclonedx-go", "github.com/spdx/tools-golang"}, packages: []string{"engine/sbom"}},
 }
 
 // maxLines is the most a file may have; see the budgets in CONTRIBUTING.md.
