@@ -35,7 +35,7 @@ type Reader struct {
 	now     func() time.Time
 	looked  func(tier string)
 	memory  *lru.Cache[string, remembered]
-	breaker breaker
+	breaker Breaker
 	reads   singleflight.Group
 }
 
@@ -91,11 +91,11 @@ func Fact[T any](ctx context.Context, r *Reader, name string) (*T, error) {
 
 // Want is Redis.Want, unless Redis is away.
 func (r *Reader) Want(ctx context.Context, name string, wish any) error {
-	if !r.breaker.closed(r.now()) {
+	if !r.breaker.Closed(r.now()) {
 		return ErrUnreachable
 	}
 	err := r.redis.Want(ctx, name, wish)
-	r.breaker.report(err, r.now())
+	r.breaker.Report(err, r.now())
 	return err
 }
 
@@ -108,11 +108,11 @@ func read[T any](ctx context.Context, r *Reader, key string, cost func(*T) int, 
 		r.looked(TierMemory)
 		return value, nil
 	}
-	if r.breaker.closed(r.now()) {
+	if r.breaker.Closed(r.now()) {
 		done := r.reads.DoChan(key, func() (any, error) {
 			// Others wait for this answer: it must not end with this caller.
 			got, err := get(context.WithoutCancel(ctx))
-			r.breaker.report(err, r.now())
+			r.breaker.Report(err, r.now())
 			if err == nil {
 				c := 512
 				if got != nil {

@@ -52,7 +52,7 @@ type Tiers struct {
 	// Looked is called with the tier that answered, for the metrics.
 	Looked func(tier string)
 
-	breaker breaker
+	breaker Breaker
 }
 
 // Get asks the tiers from the nearest to the farthest, and lets the nearer ones
@@ -103,7 +103,7 @@ func (t *Tiers) Drop(ctx context.Context, manifest digest.Digest, selection stri
 }
 
 func (t *Tiers) shared(ctx context.Context, manifest digest.Digest, selection string) *policy.Verdict {
-	if t.Shared == nil || !t.breaker.closed(time.Now()) {
+	if t.Shared == nil || !t.breaker.Closed(time.Now()) {
 		return nil
 	}
 	v, err := t.Shared.Get(ctx, manifest, selection)
@@ -126,7 +126,7 @@ func (t *Tiers) ShareFact(ctx context.Context, name string, fact any) {
 }
 
 func (t *Tiers) withShared(ctx context.Context, write func() error) {
-	if t.Shared != nil && t.breaker.closed(time.Now()) {
+	if t.Shared != nil && t.breaker.Closed(time.Now()) {
 		t.note(ctx, write())
 	}
 }
@@ -137,7 +137,7 @@ func (t *Tiers) note(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	if changed := t.breaker.report(err, time.Now()); !changed {
+	if changed := t.breaker.Report(err, time.Now()); !changed {
 		return
 	}
 	if err != nil {
