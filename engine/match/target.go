@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/pkgver"
 )
@@ -156,7 +157,14 @@ func (m *matcher) ecosystems(p *inventory.Package) []string {
 func systemLookups(p *inventory.Package, ecosystem string) []lookup {
 	binary := lookup{ecosystem, p.Name, p.Version}
 	source := lookup{ecosystem, cmp.Or(p.Source, p.Name), cmp.Or(p.SourceVersion, p.Version)}
-	switch how := naming[pkgver.Base(ecosystem)]; {
+	base := pkgver.Base(ecosystem)
+	switch suffix := statements[base]; suffix {
+	case advisory.SourceSuffix:
+		return []lookup{binary, {ecosystem, source.name + suffix, source.version}}
+	case advisory.BinarySuffix:
+		return []lookup{source, {ecosystem, binary.name + suffix, binary.version}}
+	}
+	switch how := naming[base]; {
 	case how == byBinary:
 		return []lookup{binary}
 	case how == byEither && binary.name != source.name:
