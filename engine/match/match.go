@@ -129,6 +129,7 @@ func (m *matcher) match(t *target) {
 	var hits []hit
 	var unclear []string
 	denied := map[string]bool{} // what the vendor says does not affect the package
+	done := settled{}
 	for i := range t.lookups {
 		l := &t.lookups[i]
 		m.res.Keys = append(m.res.Keys, Key{Ecosystem: l.ecosystem, Package: advisory.NormalizeName(l.ecosystem, l.name)})
@@ -143,13 +144,19 @@ func (m *matcher) match(t *target) {
 				continue
 			}
 			fixed, affected, err := m.affected(a, l)
+			if err == nil {
+				done.note(a)
+			}
 			switch {
 			case err != nil:
 				unclear = append(unclear, a.ID)
 			case affected && a.Status == advisory.StatusNotAffected:
-				deny(denied, names(a))
+				// Of a stream, or of none: a package of another one is not meant.
+				if a.Module == t.pkg.Module {
+					deny(denied, names(a))
+				}
 			case affected:
-				hits = append(hits, hit{a, l, fixed, names(a)})
+				hits = append(hits, hit{advisory: a, as: l, fixed: fixed, names: names(a)})
 			}
 		}
 	}
@@ -158,7 +165,7 @@ func (m *matcher) match(t *target) {
 		m.gap(inventory.Partial, GapIncomparable, t, fmt.Sprintf("version %q of %s package %q cannot be compared with %s",
 			t.lookups[0].version, t.lookups[0].ecosystem, t.lookups[0].name, abridge(slices.Compact(unclear))))
 	}
-	for _, group := range join(admitted(hits, denied)) {
+	for _, group := range join(admitted(hits, denied), done) {
 		m.res.Findings = append(m.res.Findings, m.finding(t, group))
 	}
 }
