@@ -13,7 +13,8 @@ import (
 )
 
 // rules names how records are turned into an index. It rises with each change
-// of that, so that the same downloads are indexed anew.
+// of that, so that the same downloads are indexed anew. A change of how an index
+// is written is advisory.Format's to tell.
 const rules = 2
 
 // fatalError ends the whole sync: the index cannot be written.
@@ -99,18 +100,20 @@ func newestRevision(ctx context.Context, dir string) (advisory.Revision, error) 
 	return rev, store.Close()
 }
 
-// index builds the next revision. A segment that turns out to be damaged is
-// made anew once.
+// index builds the next revision. Segments that turn out to be damaged are made
+// anew, one at each try.
 func (s *syncer) index(ctx context.Context, dir string) error {
-	err := s.tryIndex(ctx, dir)
-	var bad *advisory.SegmentError
-	if errors.As(err, &bad) {
+	for range s.feeds {
+		err := s.tryIndex(ctx, dir)
+		var bad *advisory.SegmentError
+		if !errors.As(err, &bad) {
+			return err
+		}
 		if err := os.Remove(bad.Path); err != nil {
 			return fmt.Errorf("remove damaged segment: %w", err)
 		}
-		err = s.tryIndex(ctx, dir)
 	}
-	return err
+	return s.tryIndex(ctx, dir)
 }
 
 func (s *syncer) tryIndex(ctx context.Context, dir string) (err error) {

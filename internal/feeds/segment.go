@@ -133,10 +133,11 @@ func (s *syncer) segment(ctx context.Context, f *feed) (path string, err error) 
 	return path, nil
 }
 
-// segmentPath names the segment after all that it is made from.
+// segmentPath names the segment after all that it is made from, and the format
+// that it is written in: one of another format is none.
 func (s *syncer) segmentPath(f *feed) string {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "rules %d\nfeed %s %s %s\n", rules, f.source.kind(), f.source.Name, f.ecosystem)
+	fmt.Fprintf(sum, "format %x\nrules %d\nfeed %s %s %s\n", advisory.Format, rules, f.source.kind(), f.source.Name, f.ecosystem)
 	if f.source.kind() != typeNVD {
 		fmt.Fprintf(sum, "wanted %s\n", strings.Join(slices.Sorted(slices.Values(f.source.ecosystems())), "\n"))
 	}
