@@ -35,6 +35,10 @@ type FeedStatus struct {
 	Tried     time.Time `json:"tried,omitzero"`
 	Error     string    `json:"error,omitempty"` // of the last try; empty after a success
 	Size      int64     `json:"size"`            // bytes of the download
+	// Kept: what the index has of the feed was not made of the downloads here. It
+	// came with a bundle, or the downloads are older or gone; it stays in force
+	// until the source has newer data.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // FeedOf finds the feed that gives what a coverage counts. An OSV source has a

@@ -103,6 +103,7 @@ func (s *syncer) addNVD(ctx context.Context, b *advisory.Builder, f *feed, t *ta
 				return err
 			}
 			score, ok, err := advisory.FromNVD(raw)
+			t.seen(score.Modified)
 			switch {
 			case err != nil:
 				t.skipped++

@@ -51,6 +51,7 @@ func (s *syncer) merge(ctx context.Context, b *advisory.Builder, f *feed, t *tal
 		if err != nil {
 			return fmt.Errorf("record %s: %w", id, err)
 		}
+		t.seen(r.Modified)
 		if err := t.add(b, advisories); err != nil {
 			return &fatalError{err}
 		}
