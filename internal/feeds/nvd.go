@@ -116,6 +116,7 @@ func (s *syncer) addNVD(ctx context.Context, b *advisory.Builder, f *feed, t *ta
 // that are matched by CPE. Its error is fatal.
 func addCVE(b *advisory.Builder, t *tally, raw []byte) error {
 	score, scored, err := advisory.FromNVD(raw)
+	t.seen(score.Modified)
 	if err != nil {
 		t.skipped++
 		return nil

@@ -51,6 +51,7 @@ func (s *syncer) merge(ctx context.Context, b *advisory.Builder, f *feed, t *tal
 		if err != nil {
 			return fmt.Errorf("record %s: %w", id, err)
 		}
+		t.seen(r.Modified)
 		if err := t.add(b, advisories); err != nil {
 			return &fatalError{err}
 		}
@@ -144,10 +145,11 @@ func (s *syncer) segment(ctx context.Context, f *feed) (path string, err error) 
 	return path, nil
 }
 
-// segmentPath names the segment after all that it is made from.
+// segmentPath names the segment after all that it is made from, and the format
+// that it is written in: one of another format is none.
 func (s *syncer) segmentPath(f *feed) string {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "rules %d\nfeed %s %s %s\n", rules, f.source.kind(), f.source.Name, f.ecosystem)
+	fmt.Fprintf(sum, "format %x\nrules %d\nfeed %s %s %s\n", advisory.Format, rules, f.source.kind(), f.source.Name, f.ecosystem)
 	if f.source.kind() != typeNVD {
 		fmt.Fprintf(sum, "wanted %s\n", strings.Join(slices.Sorted(slices.Values(f.source.ecosystems())), "\n"))
 	}

@@ -79,6 +79,7 @@ func Sync(ctx context.Context, dataDir string, cfg Config, client *http.Client, 
 	if progress == nil {
 		progress = func(Progress) {}
 	}
+	markKept(&before)
 	s := &syncer{dataDir: dataDir, fetch: newFetcher(client), progress: progress, before: before, now: time.Now().UTC()}
 	for _, source := range cfg.Sources {
 		if err := s.source(ctx, source); err != nil {
@@ -100,7 +101,9 @@ type syncer struct {
 	now      time.Time
 	res      Result
 	feeds    []*feed
-	damaged  bool // a download could not be indexed
+	unasked  []advisory.FeedStatus // those of before that are kept, and not configured here
+	inForce  *advisory.Index       // nil: there is none
+	damaged  bool                  // a download could not be indexed
 }
 
 // feed is one ecosystem of one source: what is downloaded and counted together.

@@ -329,6 +329,30 @@ func TestDamagedSegmentsAreMadeAnew(t *testing.T) {
 	}
 }
 
+// TestAllUnreadableSegmentsAreMadeAnew: one sync makes all that it cannot read.
+func TestAllUnreadableSegmentsAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	m, dir := newMirror(t), t.TempDir()
+	first := sync(t, dir, m.config())
+	bodies := m.full
+	for _, path := range segments(t, dir) {
+		b, err := os.ReadFile(path)
+		if err == nil {
+			b[len("PRATSEG")] ^= 0xff // the version of the format
+			err = os.WriteFile(path, b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(feeds.IndexDir(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if again := sync(t, dir, m.config()); again.Failed() || again.Revision.Digest != first.Revision.Digest || m.full != bodies {
+		t.Errorf("%+v, %d bodies then %d", again, bodies, m.full)
+	}
+}
+
 func TestDamagedDumpDoesNotReachTheIndex(t *testing.T) {
 	t.Parallel()
 	m, dir := newMirror(t), t.TempDir()

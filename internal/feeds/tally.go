@@ -52,6 +52,7 @@ func (t *tally) note(advisories []advisory.Advisory) []byte {
 
 // count takes a record with what note says of it.
 func (t *tally) count(modified time.Time, note []byte) {
+	t.seen(modified)
 	if len(note) == 0 {
 		return
 	}
@@ -69,8 +70,22 @@ func (t *tally) count(modified time.Time, note []byte) {
 		}
 		c.Records++
 		c.Newest = later(c.Newest, modified)
-		t.newest = later(t.newest, modified)
 	}
+}
+
+// maxAhead is how far the clock of a publisher may be ahead.
+const maxAhead = 24 * time.Hour
+
+// seen notes the date of a record, withdrawn ones too: the newest date tells
+// which of two states of a feed is older. One that lies ahead would make all that
+// comes look old.
+func (t *tally) seen(modified time.Time) {
+	if modified.After(time.Now().Add(maxAhead)) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.newest = later(t.newest, modified)
 }
 
 // add puts the advisories of one record into the builder and counts the record
