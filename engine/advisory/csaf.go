@@ -309,7 +309,7 @@ func laterFix(ecosystem, a, b string) string {
 	switch {
 	case a == "":
 		return b
-	case b == "":
+	case b == "" || a == b:
 		return a
 	}
 	if c, err := pkgver.Compare(ecosystem, a, b); err == nil && c < 0 {

@@ -145,6 +145,20 @@ func TestCSAFThatIsNone(t *testing.T) {
 	}
 }
 
+func BenchmarkFromCSAF(b *testing.B) {
+	raw, err := os.ReadFile("testdata/csaf/redhat-vex.json")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := advisory.FromCSAF(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // FuzzFromCSAF: whatever comes, what goes into the index can be written and
 // looked up.
 func FuzzFromCSAF(f *testing.F) {

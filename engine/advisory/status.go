@@ -24,15 +24,19 @@ type Status struct {
 
 // FeedStatus is the state of one ecosystem of one source.
 type FeedStatus struct {
-	Source    string    `json:"source"`
-	Ecosystem string    `json:"ecosystem"` // without release suffix; "NVD" for scores
-	Records   int       `json:"records"`   // records in the index
-	Skipped   int       `json:"skipped"`   // records that could not be read
-	Newest    time.Time `json:"newest,omitzero"`
-	Synced    time.Time `json:"synced,omitzero"` // last success; zero: never
-	Tried     time.Time `json:"tried,omitzero"`
-	Error     string    `json:"error,omitempty"` // of the last try; empty after a success
-	Size      int64     `json:"size"`            // bytes of the download
+	Source    string `json:"source"`
+	Ecosystem string `json:"ecosystem"` // without release suffix; "NVD" for scores
+	Records   int    `json:"records"`   // records in the index
+	Skipped   int    `json:"skipped"`   // records that could not be read
+	// Unclear counts the product ids of CSAF documents that could not be
+	// understood: what is said of them is missing from the index.
+	Unclear        int       `json:"unclear,omitempty"`
+	UnclearExample string    `json:"unclear_example,omitempty"`
+	Newest         time.Time `json:"newest,omitzero"`
+	Synced         time.Time `json:"synced,omitzero"` // last success; zero: never
+	Tried          time.Time `json:"tried,omitzero"`
+	Error          string    `json:"error,omitempty"` // of the last try; empty after a success
+	Size           int64     `json:"size"`            // bytes of the download
 }
 
 const (

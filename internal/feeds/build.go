@@ -48,6 +48,9 @@ func (s *syncer) build(ctx context.Context) error {
 	for _, f := range s.feeds {
 		s.res.Feeds = append(s.res.Feeds, f.result)
 		status.Feeds = append(status.Feeds, f.result.Status)
+		if f.result.Unclear > 0 {
+			s.res.Warnings = append(s.res.Warnings, fmt.Sprintf("%s: what is said of %d product ids could not be understood, such as %q", f.source.Name, f.result.Unclear, f.result.UnclearExample))
+		}
 	}
 	if err := advisory.WriteStatus(dir, status); err != nil {
 		return err
@@ -142,6 +145,7 @@ func (s *syncer) tryIndex(ctx context.Context, dir string) (err error) {
 			continue
 		}
 		f.result.Records, f.result.Skipped, f.result.Newest = t.records, t.skipped, t.newest
+		f.result.Unclear, f.result.UnclearExample = t.unclear, t.example
 		coverage = append(coverage, t.coverage(f.result.Synced)...)
 	}
 	if s.damaged && s.res.Revision.Digest != "" {

@@ -5,6 +5,9 @@ var (
 	EachCVE    = eachCVE
 	CheckZip   = checkZip
 	EachChange = eachChange
+
+	EachDocument = eachDocument
+	ReadCSAFList = readCSAFList
 )
 
 // UnzipAll reads every record of a dump.

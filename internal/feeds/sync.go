@@ -121,6 +121,9 @@ func (s *syncer) source(ctx context.Context, source Source) error {
 	if source.kind() == typeNVD {
 		return s.feed(ctx, &feed{source: source, ecosystem: nvdName}, s.nvdFiles)
 	}
+	if source.kind() == typeCSAF {
+		return s.feed(ctx, &feed{source: source, ecosystem: csafName}, s.csafFiles)
+	}
 	if kind, ok := singles[source.kind()]; ok {
 		return s.feed(ctx, &feed{source: source, ecosystem: kind.name}, s.singleFile)
 	}
@@ -177,6 +180,7 @@ func (s *syncer) feed(ctx context.Context, f *feed, get func(context.Context, *f
 // fail makes the feed one that was not synced, whatever came before.
 func (f *feed) fail(err error) {
 	f.result.Synced, f.result.Records, f.result.Skipped, f.result.Newest = f.last.Synced, f.last.Records, f.last.Skipped, f.last.Newest
+	f.result.Unclear, f.result.UnclearExample = f.last.Unclear, f.last.UnclearExample
 	f.result.State = StateFailed
 	f.result.Error = clip(err.Error())
 }

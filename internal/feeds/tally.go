@@ -23,6 +23,8 @@ type tally struct {
 	records int
 	skipped int
 	newest  time.Time
+	unclear int    // product ids that were not understood
+	example string // one of them
 	by      map[string]*advisory.Coverage
 }
 
@@ -92,6 +94,19 @@ func (t *tally) skip() {
 	t.skipped++
 }
 
+// missed counts product ids of which nothing could be understood.
+func (t *tally) missed(n int, example string) {
+	if n == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unclear += n
+	if t.example == "" || example < t.example {
+		t.example = example
+	}
+}
+
 func (t *tally) coverage(synced time.Time) []advisory.Coverage {
 	var all []advisory.Coverage
 	for _, c := range t.by {
@@ -113,11 +128,13 @@ type savedTally struct {
 	Records  int                  `json:"records"`
 	Skipped  int                  `json:"skipped"`
 	Newest   time.Time            `json:"newest"`
+	Unclear  int                  `json:"unclear,omitempty"`
+	Example  string               `json:"example,omitempty"`
 	Coverage []*advisory.Coverage `json:"coverage"`
 }
 
 func (t *tally) save() ([]byte, error) {
-	saved := savedTally{Records: t.records, Skipped: t.skipped, Newest: t.newest}
+	saved := savedTally{Records: t.records, Skipped: t.skipped, Newest: t.newest, Unclear: t.unclear, Example: t.example}
 	for _, c := range t.by {
 		saved.Coverage = append(saved.Coverage, c)
 	}
@@ -133,7 +150,7 @@ func (t *tally) load(meta []byte) error {
 	if err := json.Unmarshal(meta, &saved); err != nil {
 		return fmt.Errorf("read counts of %s: %w", t.ecosystem, err)
 	}
-	t.records, t.skipped, t.newest = saved.Records, saved.Skipped, saved.Newest
+	t.records, t.skipped, t.newest, t.unclear, t.example = saved.Records, saved.Skipped, saved.Newest, saved.Unclear, saved.Example
 	for _, c := range saved.Coverage {
 		if c != nil {
 			t.by[c.Ecosystem] = c
