@@ -103,3 +103,26 @@ func TestStatements(t *testing.T) {
 		})
 	}
 }
+
+// TestCPE: a program that no ecosystem has records about is looked up by its CPE,
+// and the finding says so. What an ecosystem or a distribution knows is not.
+func TestCPE(t *testing.T) {
+	const openssl = "cpe:2.3:a:openssl:openssl"
+	program := inventory.Package{Type: inventory.TypeBinary, Name: "openssl", Version: "1.1.1t", Location: "usr/local/lib/libssl.so", CPE: openssl + ":1.1.1t:*:*:*:*:*:*:*"}
+	redis := inventory.Package{Type: inventory.TypeBinary, Name: "redis", Version: "7.0.0", Location: "usr/local/bin/redis-server", CPE: "cpe:2.3:a:redis:redis:7.0.0:*:*:*:*:*:*:*"}
+	owned := program
+	owned.OwnedBy = "libssl1.1"
+	ix := &memory{covered: []string{"Debian:12", "Bitnami", advisory.NVD}, scores: map[string]advisory.Score{"CVE-2024-1": {CVE: "CVE-2024-1", Vector: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", Base: 9.8}}, advisories: []advisory.Advisory{
+		fixedIn("CVE-2024-1", advisory.NVD, openssl, "1.1.1w"), fixedIn("CVE-2024-2", advisory.NVD, openssl, "1.1.1"), fixedIn("CVE-2024-3", advisory.NVD, "cpe:2.3:a:redis:redis", "8.0.0"),
+	}}
+	res := match.Match(debian(program, redis), ix)
+	if len(res.Findings) != 1 || len(res.Gaps) != 0 {
+		t.Fatalf("%+v\n%+v", res.Findings, res.Gaps)
+	}
+	if f := res.Findings[0]; f.ID != "CVE-2024-1" || f.Feed != advisory.NVD || f.MatchedAs != openssl || f.Fixed != "1.1.1w" || f.Severity.String() != "critical" {
+		t.Errorf("%+v", f)
+	}
+	if res := match.Match(debian(owned), ix); len(res.Findings) != 0 {
+		t.Errorf("owned by the distribution: %+v", res.Findings)
+	}
+}

@@ -61,7 +61,8 @@ const (
 
 // ecosystemOf names OSV's ecosystem of a type of language package. Programs that
 // are known by their version alone are judged by Bitnami's records, which are
-// about the upstream versions of servers and runtimes.
+// about the upstream versions of servers and runtimes; what Bitnami does not
+// speak of is also looked up in NVD, by CPE.
 var ecosystemOf = map[string]string{
 	inventory.TypeGo:       "Go",
 	inventory.TypeNpm:      "npm",
@@ -128,6 +129,9 @@ func (m *matcher) newTarget(p inventory.Package) *target {
 				name = cmp.Or(bitnamiNames[name], name)
 			}
 			t.lookups = []lookup{{ecosystem, name, p.Version}}
+		}
+		if product, ok := advisory.CPEProduct(p.CPE); ok && p.Type == inventory.TypeBinary {
+			t.lookups = append(t.lookups, lookup{advisory.NVD, product, p.Version})
 		}
 		return t
 	}

@@ -9,6 +9,8 @@ type rules struct {
 	form *regexp.Regexp
 	// respell changes spellings that the library would misorder; may be nil.
 	respell func(string) string
+	// order is the ecosystem whose order is taken; "" for its own.
+	order string
 }
 
 var (
@@ -62,6 +64,10 @@ var ecosystems = map[string]rules{
 	"Julia":       {form: semverForm},
 	"npm":         {form: semverForm, respell: respellNpm},
 	"SwiftURL":    {form: semverForm},
+
+	// Products by their CPE, whose versions have no order of their own: numbers
+	// and letters, as rpm compares them.
+	"NVD": {form: rpmForm, respell: respellCPE, order: "Red Hat"},
 
 	"CRAN":      {form: anyForm},
 	"Hackage":   {form: anyForm},

@@ -47,6 +47,11 @@ func TestCompare(t *testing.T) {
 		{"go vendor package release", "Go", "go1.19.9-1.el9", "1.19.9", 0},
 		{"go devel", "Go", "devel go1.22-4d6ac0b1b2 Mon Jul 3 10:00:00 2023", "go1.22rc1", -1},
 		{"go devel after -0", "Go", "devel go1.22-4d6ac0b1b2", "1.22.0-0", +1},
+		{"product with a letter", "NVD", "1.1.1t", "1.1.1w", -1},
+		{"product without the letter", "NVD", "1.1.1", "1.1.1a", -1},
+		{"product with a patch", "NVD", "9.6p1", "9.6", +1},
+		{"product before a release", "NVD", "3.0.0-alpha1", "3.0.0", -1},
+		{"product with two numbers", "NVD", "2.90", "2.100", -1},
 		{"rpm", "AlmaLinux:9", "1:3.0.7-24.el9", "1:3.0.7-25.el9_3", -1},
 	}
 	for _, tt := range tests {

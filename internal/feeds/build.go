@@ -14,7 +14,7 @@ import (
 
 // rules names how records are turned into an index. It rises with each change
 // of that, so that the same downloads are indexed anew.
-const rules = 2
+const rules = 3
 
 // fatalError ends the whole sync: the index cannot be written.
 type fatalError struct{ error }

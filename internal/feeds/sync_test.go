@@ -47,6 +47,7 @@ func TestSyncFromFiles(t *testing.T) {
 		{"Debian:12", "openssl", 1}, {"Debian:11", "openssl", 1}, {"Debian:12", "tar", 1}, {"npm", "lodash", 1}, {"npm", "1odash", 1},
 		{"Debian:12", "node-lodash", 1}, // named by a record of npm, and Debian is asked for
 		{"RubyGems", "lodash-rails", 0}, // not asked for
+		{"NVD", "cpe:2.3:a:openssl:openssl", 1},
 	} {
 		if n := lookup(t, s, want.ecosystem, want.pkg); n != want.n {
 			t.Errorf("%s %s: %d advisories, want %d", want.ecosystem, want.pkg, n, want.n)
