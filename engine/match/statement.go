@@ -32,6 +32,18 @@ func (l *lookup) packageName() string {
 	return l.name
 }
 
+// ofSource reports whether a lookup is for what a vendor says of the source
+// package, where it speaks of binary packages too.
+func (l *lookup) ofSource() bool {
+	switch suffix := statements[pkgver.Base(l.ecosystem)]; suffix {
+	case advisory.SourceSuffix:
+		return strings.HasSuffix(l.name, suffix)
+	case advisory.BinarySuffix:
+		return !strings.HasSuffix(l.name, suffix)
+	}
+	return false
+}
+
 // settled tells of CVEs who has said which version of the target is free of
 // them.
 type settled map[string]settlement

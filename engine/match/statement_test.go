@@ -65,6 +65,10 @@ func TestStatements(t *testing.T) {
 		{"not affected", rhel, curl, []advisory.Advisory{
 			fixedIn("CVE-1", release, "libcurl", "", status("not-affected")), fixedIn("CVE-1", release, "curl.src", "", status("affected")),
 		}, nil},
+		{"the source is not affected, and yet the package", rhel, curl, []advisory.Advisory{
+			fixedIn("CVE-1", release, "libcurl", "", status("affected")), fixedIn("CVE-1", release, "curl.src", "", status("not-affected")),
+		}, []string{"CVE-1 [] affected unknown"}},
+		{"the source is not affected", rhel, curl, []advisory.Advisory{erratum, fixedIn("CVE-1", release, "curl.src", "", status("not-affected"))}, []string{"RHSA-1 [CVE-1 CVE-2] 0:7.76.1-26.el9_3.2 unknown"}},
 		{"another stream is not affected", rhel, node, []advisory.Advisory{
 			fixedIn("CVE-1", release, "nodejs", "", status("not-affected")), fixedIn("CVE-1", release, "nodejs", "", status("affected"), module("nodejs:16")),
 		}, []string{"CVE-1 [] affected unknown"}},

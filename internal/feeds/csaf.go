@@ -48,10 +48,12 @@ func (s *syncer) csafFiles(ctx context.Context, f *feed) (changed bool, err erro
 	if ok && state.Base == d.SHA256 && state.Rules == rules {
 		f.files, f.overlay = []download{d}, state.Overlay
 		changed, err := s.csafChanges(ctx, f, state)
-		if !errors.Is(err, errTooMany) && !errors.Is(err, errNotThere) {
+		switch {
+		case errors.Is(err, errTooMany) || errors.Is(err, errNotThere):
+			return s.csafArchive(ctx, f, state, err)
+		case !errors.Is(err, errOverlay):
 			return changed, err
 		}
-		return s.csafArchive(ctx, f, state, err)
 	}
 	return s.csafArchive(ctx, f, state, nil)
 }
@@ -61,7 +63,8 @@ func (s *syncer) csafTarget(f *feed, name string) target {
 }
 
 // csafArchive takes the archive, and then what changed since it was made. cause
-// is why the one that is here was not enough.
+// is why the one that is here was not enough; nil when what is here is not to be
+// relied on.
 func (s *syncer) csafArchive(ctx context.Context, f *feed, state changeState, cause error) (changed bool, err error) {
 	t := s.csafTarget(f, archiveName)
 	t.limit, t.check = maxArchive, checkCSAF
@@ -78,7 +81,7 @@ func (s *syncer) csafArchive(ctx context.Context, f *feed, state changeState, ca
 	switch {
 	case err != nil:
 		return false, err
-	case state.Base == d.SHA256 && state.Rules == rules:
+	case cause != nil && state.Base == d.SHA256:
 		s.behind(f, cause)
 		return false, nil
 	}

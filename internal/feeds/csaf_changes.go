@@ -48,9 +48,12 @@ type csafList struct {
 // errTooMany means that the archive is cheaper than single documents.
 var errTooMany = errors.New("too many documents changed to fetch them one by one")
 
+// errOverlay means that the single documents that are here cannot be read.
+var errOverlay = errors.New("damaged overlay")
+
 // csafChanges brings a feed up to date by single documents. Its error wraps
-// errTooMany, or errNotThere when changes are not listed: then the archive is to
-// be asked for.
+// errTooMany, errOverlay, or errNotThere when changes are not listed: then the
+// archive is to be asked for.
 func (s *syncer) csafChanges(ctx context.Context, f *feed, state changeState) (changed bool, err error) {
 	since := state.Since.Add(-listLag)
 	listed, err := s.csafList(ctx, f, csafListName, since)
@@ -67,7 +70,7 @@ func (s *syncer) csafChanges(ctx context.Context, f *feed, state changeState) (c
 	records := map[string]overlayRecord{}
 	if state.Overlay.Records > 0 {
 		if records, err = readOverlay(s.overlayPath(f, state.Overlay)); err != nil {
-			return false, fmt.Errorf("%w: %w", errTooMany, err) // all of them
+			return false, fmt.Errorf("%w: %w", errOverlay, err)
 		}
 	}
 	wanted := wantedDocuments(listed, records)

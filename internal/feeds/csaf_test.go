@@ -175,6 +175,47 @@ func TestCSAFManyChanges(t *testing.T) {
 	}
 }
 
+// TestDamagedCSAFOverlay: what was fetched by itself and cannot be read is fetched
+// again, with or without news.
+func TestDamagedCSAFOverlay(t *testing.T) {
+	t.Parallel()
+	for _, news := range []bool{false, true} {
+		m, cfg := csafMirror(t, csafFolder(t, "2026-06-01", threeDocuments))
+		dir := t.TempDir()
+		m.set(func(m *mirror) {
+			m.files["vex/2026/cve-2026-0004.json"] = []byte(vex("CVE-2026-0004", "curl", "known_affected", "", "2026-06-02T10:00:00Z"))
+			m.files["vex/changes.csv"] = []byte("2026/cve-2026-0004.json,2026-06-02T10:00:00+00:00\n")
+		})
+		sync(t, dir, cfg)
+		overlays, _ := filepath.Glob(filepath.Join(dir, "feeds", "redhat", "CSAF", "*-overlay.jsonl"))
+		if len(overlays) != 1 {
+			t.Fatal(overlays)
+		}
+		info, err := os.Stat(overlays[0])
+		if err == nil {
+			err = os.WriteFile(overlays[0], make([]byte, info.Size()), 0o600)
+		}
+		if err == nil {
+			err = os.RemoveAll(feeds.IndexDir(dir))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if news {
+			m.set(func(m *mirror) {
+				m.files["vex/deletions.csv"] = []byte("2023/cve-2023-0003.json,2026-06-02T00:00:00+00:00\n")
+			})
+		}
+		sync(t, dir, cfg)
+		if res := sync(t, dir, cfg); res.Failed() {
+			t.Errorf("%+v", res)
+		}
+		if got := stated(t, dir, rhel9, "curl"); !strings.Contains(got, "CVE-2026-0004 affected") {
+			t.Errorf("curl: %s", got)
+		}
+	}
+}
+
 // TestCSAFOfSUSE: the archive stands beside the folder, and is one of bzip2.
 func TestCSAFOfSUSE(t *testing.T) {
 	t.Parallel()
