@@ -91,7 +91,7 @@ func New(o Options) (*Webhook, error) {
 		metrics: o.Metrics, log: o.Log, now: o.Now,
 	}
 	w.figures = newFigures(o.Metrics, w)
-	w.resolutions, w.flights = newResolutions(o, w.figures), newFlights[gate.Standing](standingTime)
+	w.resolutions, w.flights = newResolutions(o, w.figures), newFlights[gate.Standing](standingTime, o.Log)
 	w.server = &serve.Server{
 		Name: "admission", Listen: o.Config.Listen, TLS: o.Config.TLS, GetCertificate: o.GetCertificate, Limits: o.Config.Limits,
 		Handler: w.Handler(), Drain: drain, Metrics: o.Metrics, Log: o.Log,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -73,6 +74,7 @@ func (w *Webhook) decide(ctx context.Context, r *rules, q *question) decision {
 	for i := range d.outcomes {
 		o := &d.outcomes[i]
 		work.Go(func() error {
+			defer w.survive(o)
 			w.judge(ctx, r, q, o, from[o.paths[0]])
 			w.forgive(r, q, o, broken)
 			return nil
@@ -84,6 +86,15 @@ func (w *Webhook) decide(ctx context.Context, r *rules, q *question) decision {
 		d.answer = d.outcomes[0].answer
 	}
 	return d
+}
+
+// survive makes a failure of what broke down, instead of the end of the webhook.
+func (w *Webhook) survive(o *outcome) {
+	if p := recover(); p != nil {
+		w.log.Error("judging broke down", "image", o.full, "panic", p, "stack", string(debug.Stack()))
+		o.state, o.by, o.answer = gate.StateError, Fail, Fail
+		o.standing = gate.Standing{State: gate.StateError, Message: "the check broke down; the log of pratique says where"}
+	}
 }
 
 // distinct gives one outcome for each image that is pulled with the same

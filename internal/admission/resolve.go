@@ -78,13 +78,13 @@ type resolution struct {
 func newResolutions(o Options, f *figures) *resolutions {
 	return &resolutions{
 		resolver: o.Resolver, secrets: o.PullSecrets, figures: f, now: o.Now,
-		flights: newFlights[resolution](resolveTime), known: lru.New[string, resolution](rememberedTags, lru.Each),
+		flights: newFlights[resolution](resolveTime, o.Log), known: lru.New[string, resolution](rememberedTags, lru.Each),
 	}
 }
 
 // resolve returns the digest that a reference names or stands for.
 func (rs *resolutions) resolve(ctx context.Context, p pull, from PullSource, believed time.Duration) (digest.Digest, error) {
-	if p.ref.Digest.Algorithm() == digest.SHA256 {
+	if p.ref.Digest != "" && p.ref.Digest.Algorithm() == digest.SHA256 {
 		return p.ref.Digest, nil
 	}
 	credentials, err := rs.credentials(ctx, from, p.ref)
