@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/opencontainers/go-digest"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pratique/pratique/internal/gate"
@@ -91,13 +92,13 @@ func (d decision) message(answer string) string {
 func (o outcome) words(most int) string {
 	head := o.written
 	if o.digest != "" {
-		head += " (" + o.digest.String() + ")"
+		head += " (" + shown(o.digest, most) + ")"
 	}
 	tail := ""
 	if o.hint != "" {
 		tail += "; " + o.hint
 	}
-	if o.settings.mode != "" {
+	if o.settings.mode != "" && most > maxWarning {
 		tail += "; mode " + o.settings.mode
 	}
 	body := strings.TrimPrefix(o.standing.Message, "pratique: ")
@@ -108,6 +109,16 @@ func (o outcome) words(most int) string {
 	head = cut(clean(head), most/2) + ": "
 	tail = cut(clean(tail), max(most-len(head), 0))
 	return head + cut(clean(body), max(most-len(head)-len(tail), 0)) + tail
+}
+
+// shown is a digest, or its beginning where there is little room: the link to the
+// report has it whole.
+func shown(d digest.Digest, most int) string {
+	const brief = len("sha256:") + 12
+	if most > maxWarning || len(d) <= brief {
+		return d.String()
+	}
+	return d.String()[:brief]
 }
 
 // warnings are for the person whose object is let in all the same, or not.
@@ -165,7 +176,7 @@ func (d decision) audit() map[string]string {
 		if size += len(raw) + 1; err == nil && size < maxAudit {
 			entries = append(entries, raw)
 		}
-		if o.breach != nil {
+		if o.breach != nil && d.allowed() {
 			notes["break-glass"] = cut(o.breach.String(), maxAudit)
 		}
 		if o.answer == Warn && worse(o.by, Warn) {

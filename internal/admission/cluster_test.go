@@ -158,15 +158,15 @@ func join(t testing.TB, r registration) *cluster {
 	c.mutating.SetServiceResolver(resolver)
 	c.mutating.SetExternalKubeClientSet(client)
 	c.mutating.SetExternalKubeInformerFactory(factory)
-	stop := make(chan struct{})
-	factory.Start(stop)
-	t.Cleanup(func() { close(stop); factory.Shutdown() })
-	factory.WaitForCacheSync(stop)
 	for _, err := range []error{c.validating.ValidateInitialization(), c.mutating.ValidateInitialization()} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	stop := make(chan struct{})
+	factory.Start(stop)
+	t.Cleanup(func() { close(stop); factory.Shutdown() })
+	factory.WaitForCacheSync(stop)
 	return c
 }
 

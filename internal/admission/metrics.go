@@ -96,7 +96,7 @@ func (f *figures) decided(d decision) {
 	f.perReview.Observe(float64(len(d.outcomes)))
 	for _, o := range d.outcomes {
 		f.images.WithLabelValues(string(o.state), o.settings.mode, o.answer).Inc()
-		if o.breach != nil {
+		if o.breach != nil && d.allowed() {
 			f.broken.Inc()
 		}
 	}

@@ -3,6 +3,7 @@ package admission_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -64,7 +65,10 @@ func TestFailurePolicies(t *testing.T) {
 			return url, bundle
 		}, "connection refused"},
 		{"hung process", good, 1, func(t *testing.T) (string, []byte) {
-			return behind(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+			return behind(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the client has gone
+				<-r.Context().Done()
+			}))
 		}, "context deadline exceeded"},
 		{"another uid", good, 5, func(t *testing.T) (string, []byte) {
 			w := start(t, nil)
@@ -283,8 +287,10 @@ func TestSelectorsOfTheRegistration(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	g, reg := told(), &registryStub{delay: 50 * time.Millisecond}
 	g.delay = 20 * time.Millisecond
-	_, url, bundle, _ := serving(t, time.Now().Add(time.Hour), func(o *admission.Options) { o.Standings, o.Resolver = g, reg })
-	c := join(t, registration{url: url, bundle: bundle, policy: registrationv1.Fail, seconds: 10})
+	_, url, bundle, _ := serving(t, time.Now().Add(time.Hour), func(o *admission.Options) {
+		o.Standings, o.Resolver, o.Config.Resolutions = g, reg, time.Minute
+	})
+	c := join(t, registration{url: url, bundle: bundle, policy: registrationv1.Fail, seconds: 30}) // 200 handshakes, under the race detector
 	var group sync.WaitGroup
 	var wrong atomic.Int32
 	images := []string{good, evil, doubt, strange}

@@ -207,7 +207,7 @@ func (w *Webhook) noted(ctx context.Context, d decision) {
 	for _, o := range d.outcomes {
 		attrs = append(attrs, slog.Group(o.full, slog.String("answer", o.answer), slog.String("state", string(o.state)), slog.String("digest", o.digest.String()),
 			slog.String("selector", o.settings.selector), slog.String("mode", o.settings.mode)))
-		if o.breach != nil {
+		if o.breach != nil && d.allowed() {
 			w.log.Warn("break-glass used", "image", o.full, "digest", o.digest, "grant", o.breach.id, "by", o.breach.by, "until", o.breach.until, "reason", clean(o.breach.reason), "refusal", o.standing.Message)
 		}
 	}
