@@ -149,18 +149,28 @@ func (d decision) warnings() []string {
 	return all
 }
 
+// entry is what logs keep of an outcome.
+type entry struct {
+	Image    string        `json:"image"`
+	Digest   digest.Digest `json:"digest,omitempty"`
+	Answer   string        `json:"answer"`
+	State    gate.State    `json:"state,omitempty"`
+	Selector string        `json:"selector"`
+	Mode     string        `json:"mode,omitempty"`
+	Policy   string        `json:"policy,omitempty"`
+	Age      string        `json:"age,omitempty"` // of the verdict
+}
+
+func (o outcome) entry() entry {
+	e := entry{Image: o.written, Digest: o.digest, Answer: o.answer, State: o.state, Selector: o.settings.selector, Mode: o.settings.mode, Policy: o.standing.Policy}
+	if !o.standing.Evaluated.IsZero() {
+		e.Age = time.Since(o.standing.Evaluated).Round(time.Second).String()
+	}
+	return e
+}
+
 // audit is what the audit log of the API server keeps of the decision.
 func (d decision) audit() map[string]string {
-	type entry struct {
-		Image    string     `json:"image"`
-		Digest   string     `json:"digest,omitempty"`
-		Answer   string     `json:"answer"`
-		State    gate.State `json:"state,omitempty"`
-		Selector string     `json:"selector"`
-		Mode     string     `json:"mode,omitempty"`
-		Policy   string     `json:"policy,omitempty"`
-		Age      string     `json:"age,omitempty"` // of the verdict
-	}
 	notes := map[string]string{"decision": d.answer}
 	if d.note != "" {
 		notes["note"] = cut(d.note, maxAudit)
@@ -168,11 +178,7 @@ func (d decision) audit() map[string]string {
 	var entries []json.RawMessage
 	size := 0
 	for _, o := range d.outcomes {
-		e := entry{Image: o.written, Digest: o.digest.String(), Answer: o.answer, State: o.state, Selector: o.settings.selector, Mode: o.settings.mode, Policy: o.standing.Policy}
-		if !o.standing.Evaluated.IsZero() {
-			e.Age = time.Since(o.standing.Evaluated).Round(time.Second).String()
-		}
-		raw, err := json.Marshal(e)
+		raw, err := json.Marshal(o.entry())
 		if size += len(raw) + 1; err == nil && size < maxAudit {
 			entries = append(entries, raw)
 		}

@@ -58,7 +58,15 @@ type outcome struct {
 // not let in because something else is not known.
 var ranks = []string{Allow, Warn, Fail, Deny}
 
-func worse(a, b string) bool { return slices.Index(ranks, a) > slices.Index(ranks, b) }
+func worse(a, b string) bool { return rank(a) > rank(b) }
+
+// rank takes what is no answer for a failure.
+func rank(answer string) int {
+	if i := slices.Index(ranks, answer); i >= 0 {
+		return i
+	}
+	return slices.Index(ranks, Fail)
+}
 
 // decide judges all images of an object at the same time. It returns when ctx
 // ends, whatever is not known by then.
@@ -81,7 +89,7 @@ func (w *Webhook) decide(ctx context.Context, r *rules, q *question) decision {
 		})
 	}
 	_ = work.Wait() // none returns an error: they are outcomes
-	slices.SortStableFunc(d.outcomes, func(a, b outcome) int { return slices.Index(ranks, b.answer) - slices.Index(ranks, a.answer) })
+	slices.SortStableFunc(d.outcomes, func(a, b outcome) int { return rank(b.answer) - rank(a.answer) })
 	if len(d.outcomes) > 0 {
 		d.answer = d.outcomes[0].answer
 	}
@@ -142,8 +150,9 @@ func (w *Webhook) judge(ctx context.Context, r *rules, q *question, o *outcome, 
 	o.settings = chosen
 	switch {
 	case err != nil:
+		w.log.Warn("selector not found out", "image", o.full, "error", err)
 		o.state, o.by = gate.StateError, Fail
-		o.standing = gate.Standing{State: gate.StateError, Message: "it is not known which selector holds: " + err.Error()}
+		o.standing = gate.Standing{State: gate.StateError, Message: reasonOf(err, "which selector holds could not be found out")}
 		return
 	case !matched:
 		o.by = r.NoSelector

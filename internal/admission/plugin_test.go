@@ -45,11 +45,11 @@ func TestFailurePolicies(t *testing.T) {
 		webhook func(t *testing.T) (url string, bundle []byte)
 		says    string
 	}{
-		{"slow gate", good, 1, func(t *testing.T) (string, []byte) {
+		{"slow gate", good, 3, func(t *testing.T) (string, []byte) {
 			_, url, bundle, _ := serving(t, year, func(o *admission.Options) { g := told(); g.delay = time.Minute; o.Standings = g })
 			return url, bundle
 		}, "this is no refusal, the check itself failed: not decided: docker.io/library/good:1"},
-		{"hanging registry", good, 1, func(t *testing.T) (string, []byte) {
+		{"hanging registry", good, 3, func(t *testing.T) (string, []byte) {
 			_, url, bundle, _ := serving(t, year, func(o *admission.Options) { o.Resolver = &registryStub{delay: time.Minute} })
 			return url, bundle
 		}, "its digest could not be found out in time"},
@@ -290,7 +290,7 @@ func TestManyAtOnce(t *testing.T) {
 	_, url, bundle, _ := serving(t, time.Now().Add(time.Hour), func(o *admission.Options) {
 		o.Standings, o.Resolver, o.Config.Resolutions = g, reg, time.Minute
 	})
-	c := join(t, registration{url: url, bundle: bundle, policy: registrationv1.Fail, seconds: 30}) // 200 handshakes, under the race detector
+	c := join(t, registration{url: url, bundle: bundle, policy: registrationv1.Fail, seconds: 30})
 	var group sync.WaitGroup
 	var wrong atomic.Int32
 	images := []string{good, evil, doubt, strange}

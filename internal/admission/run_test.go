@@ -167,7 +167,7 @@ func TestLogLine(t *testing.T) {
 	if strings.Count(text, "request answered") != 1 {
 		t.Errorf("%s", text)
 	}
-	for _, fact := range []string{"operation=validate", "kind=Pod", "namespace=shop", "user=alice", "verb=CREATE", "decision=deny", "dry_run=false", digestOf(evil).String(), "state=fail", "mode=policy"} {
+	for _, fact := range []string{"operation=validate", "kind=Pod", "namespace=shop", "user=alice", "verb=CREATE", "decision=deny", "dry_run=false", digestOf(evil).String(), "State:fail", "Mode:policy"} {
 		if !strings.Contains(text, fact) {
 			t.Errorf("%s is missing in %s", fact, text)
 		}
