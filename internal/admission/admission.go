@@ -91,12 +91,18 @@ func New(o Options) (*Webhook, error) {
 		metrics: o.Metrics, log: o.Log, now: o.Now,
 	}
 	w.figures = newFigures(o.Metrics, w)
-	w.resolutions, w.flights = newResolutions(o, w.figures), newFlights[gate.Standing](standingTime)
+	w.resolutions, w.flights = newResolutions(o, w.figures), newFlights[gate.Standing](standingTime, o.Log)
+	// An API server that creates hundreds of pods at once sends them over one
+	// connection by HTTP/2, instead of making hundreds; and it is told before the
+	// connection ends, so that no request is lost between two replicas.
 	w.server = &serve.Server{
-		Name: "admission", Listen: o.Config.Listen, TLS: o.Config.TLS, GetCertificate: o.GetCertificate, Limits: o.Config.Limits,
+		Name: "admission", Listen: o.Config.Listen, TLS: o.Config.TLS, GetCertificate: o.GetCertificate, HTTP2: true, Limits: o.Config.Limits,
 		Handler: w.Handler(), Drain: drain, Metrics: o.Metrics, Log: o.Log,
 	}
-	return w, w.Reload(o.Config)
+	if err := w.Reload(o.Config); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 // Reload puts another configuration in force, from the next request on. One that

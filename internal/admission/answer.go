@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/opencontainers/go-digest"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pratique/pratique/internal/gate"
@@ -91,13 +92,13 @@ func (d decision) message(answer string) string {
 func (o outcome) words(most int) string {
 	head := o.written
 	if o.digest != "" {
-		head += " (" + o.digest.String() + ")"
+		head += " (" + shown(o.digest, most) + ")"
 	}
 	tail := ""
 	if o.hint != "" {
 		tail += "; " + o.hint
 	}
-	if o.settings.mode != "" {
+	if o.settings.mode != "" && most > maxWarning {
 		tail += "; mode " + o.settings.mode
 	}
 	body := strings.TrimPrefix(o.standing.Message, "pratique: ")
@@ -108,6 +109,16 @@ func (o outcome) words(most int) string {
 	head = cut(clean(head), most/2) + ": "
 	tail = cut(clean(tail), max(most-len(head), 0))
 	return head + cut(clean(body), max(most-len(head)-len(tail), 0)) + tail
+}
+
+// shown is a digest, or its beginning where there is little room: the link to the
+// report has it whole.
+func shown(d digest.Digest, most int) string {
+	const brief = len("sha256:") + 12
+	if most > maxWarning || len(d) <= brief {
+		return d.String()
+	}
+	return d.String()[:brief]
 }
 
 // warnings are for the person whose object is let in all the same, or not.
@@ -138,18 +149,28 @@ func (d decision) warnings() []string {
 	return all
 }
 
+// entry is what logs keep of an outcome.
+type entry struct {
+	Image    string        `json:"image"`
+	Digest   digest.Digest `json:"digest,omitempty"`
+	Answer   string        `json:"answer"`
+	State    gate.State    `json:"state,omitempty"`
+	Selector string        `json:"selector"`
+	Mode     string        `json:"mode,omitempty"`
+	Policy   string        `json:"policy,omitempty"`
+	Age      string        `json:"age,omitempty"` // of the verdict
+}
+
+func (o outcome) entry() entry {
+	e := entry{Image: o.written, Digest: o.digest, Answer: o.answer, State: o.state, Selector: o.settings.selector, Mode: o.settings.mode, Policy: o.standing.Policy}
+	if !o.standing.Evaluated.IsZero() {
+		e.Age = time.Since(o.standing.Evaluated).Round(time.Second).String()
+	}
+	return e
+}
+
 // audit is what the audit log of the API server keeps of the decision.
 func (d decision) audit() map[string]string {
-	type entry struct {
-		Image    string     `json:"image"`
-		Digest   string     `json:"digest,omitempty"`
-		Answer   string     `json:"answer"`
-		State    gate.State `json:"state,omitempty"`
-		Selector string     `json:"selector"`
-		Mode     string     `json:"mode,omitempty"`
-		Policy   string     `json:"policy,omitempty"`
-		Age      string     `json:"age,omitempty"` // of the verdict
-	}
 	notes := map[string]string{"decision": d.answer}
 	if d.note != "" {
 		notes["note"] = cut(d.note, maxAudit)
@@ -157,15 +178,11 @@ func (d decision) audit() map[string]string {
 	var entries []json.RawMessage
 	size := 0
 	for _, o := range d.outcomes {
-		e := entry{Image: o.written, Digest: o.digest.String(), Answer: o.answer, State: o.state, Selector: o.settings.selector, Mode: o.settings.mode, Policy: o.standing.Policy}
-		if !o.standing.Evaluated.IsZero() {
-			e.Age = time.Since(o.standing.Evaluated).Round(time.Second).String()
-		}
-		raw, err := json.Marshal(e)
+		raw, err := json.Marshal(o.entry())
 		if size += len(raw) + 1; err == nil && size < maxAudit {
 			entries = append(entries, raw)
 		}
-		if o.breach != nil {
+		if o.breach != nil && d.allowed() {
 			notes["break-glass"] = cut(o.breach.String(), maxAudit)
 		}
 		if o.answer == Warn && worse(o.by, Warn) {

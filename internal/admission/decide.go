@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -57,7 +58,15 @@ type outcome struct {
 // not let in because something else is not known.
 var ranks = []string{Allow, Warn, Fail, Deny}
 
-func worse(a, b string) bool { return slices.Index(ranks, a) > slices.Index(ranks, b) }
+func worse(a, b string) bool { return rank(a) > rank(b) }
+
+// rank takes what is no answer for a failure.
+func rank(answer string) int {
+	if i := slices.Index(ranks, answer); i >= 0 {
+		return i
+	}
+	return slices.Index(ranks, Fail)
+}
 
 // decide judges all images of an object at the same time. It returns when ctx
 // ends, whatever is not known by then.
@@ -73,17 +82,27 @@ func (w *Webhook) decide(ctx context.Context, r *rules, q *question) decision {
 	for i := range d.outcomes {
 		o := &d.outcomes[i]
 		work.Go(func() error {
+			defer w.survive(o)
 			w.judge(ctx, r, q, o, from[o.paths[0]])
 			w.forgive(r, q, o, broken)
 			return nil
 		})
 	}
 	_ = work.Wait() // none returns an error: they are outcomes
-	slices.SortStableFunc(d.outcomes, func(a, b outcome) int { return slices.Index(ranks, b.answer) - slices.Index(ranks, a.answer) })
+	slices.SortStableFunc(d.outcomes, func(a, b outcome) int { return rank(b.answer) - rank(a.answer) })
 	if len(d.outcomes) > 0 {
 		d.answer = d.outcomes[0].answer
 	}
 	return d
+}
+
+// survive makes a failure of what broke down, instead of the end of the webhook.
+func (w *Webhook) survive(o *outcome) {
+	if p := recover(); p != nil {
+		w.log.Error("judging broke down", "image", o.full, "panic", p, "stack", string(debug.Stack()))
+		o.state, o.by, o.answer = gate.StateError, Fail, Fail
+		o.standing = gate.Standing{State: gate.StateError, Message: "the check broke down; the log of pratique says where"}
+	}
 }
 
 // distinct gives one outcome for each image that is pulled with the same
@@ -131,8 +150,9 @@ func (w *Webhook) judge(ctx context.Context, r *rules, q *question, o *outcome, 
 	o.settings = chosen
 	switch {
 	case err != nil:
+		w.log.Warn("selector not found out", "image", o.full, "error", err)
 		o.state, o.by = gate.StateError, Fail
-		o.standing = gate.Standing{State: gate.StateError, Message: "it is not known which selector holds: " + err.Error()}
+		o.standing = gate.Standing{State: gate.StateError, Message: reasonOf(err, "which selector holds could not be found out")}
 		return
 	case !matched:
 		o.by = r.NoSelector

@@ -2,6 +2,8 @@ package admission
 
 import (
 	"context"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -12,6 +14,7 @@ import (
 // ends with close. It is safe for concurrent use.
 type flights[V any] struct {
 	limit time.Duration
+	log   *slog.Logger
 
 	life context.Context // of all look-ups
 	end  context.CancelFunc
@@ -23,17 +26,19 @@ type flights[V any] struct {
 }
 
 type flight[V any] struct {
-	done  chan struct{}
-	value V // set before done is closed
+	done   chan struct{}
+	value  V // set before done is closed, as landed
+	landed bool
 }
 
-func newFlights[V any](limit time.Duration) *flights[V] {
-	f := &flights[V]{limit: limit, aloft: map[string]*flight[V]{}}
+func newFlights[V any](limit time.Duration, log *slog.Logger) *flights[V] {
+	f := &flights[V]{limit: limit, log: log, aloft: map[string]*flight[V]{}}
 	f.life, f.end = context.WithCancel(context.Background())
 	return f
 }
 
-// do returns what the look-up found, or false when ctx ended before.
+// do returns what the look-up found, or false when ctx ended before or the
+// look-up broke down.
 func (f *flights[V]) do(ctx context.Context, key string, work func(context.Context) V) (v V, ok bool) {
 	under := f.join(key, work)
 	if under == nil {
@@ -41,7 +46,7 @@ func (f *flights[V]) do(ctx context.Context, key string, work func(context.Conte
 	}
 	select {
 	case <-under.done:
-		return under.value, true
+		return under.value, under.landed
 	case <-ctx.Done():
 		return v, false
 	}
@@ -60,15 +65,25 @@ func (f *flights[V]) join(key string, work func(context.Context) V) *flight[V] {
 	begun := &flight[V]{done: make(chan struct{})}
 	f.aloft[key] = begun
 	f.group.Go(func() {
+		defer f.land(key, begun)
 		ctx, cancel := context.WithTimeout(f.life, f.limit)
 		defer cancel()
 		begun.value = work(ctx)
-		f.mu.Lock()
-		delete(f.aloft, key)
-		f.mu.Unlock()
-		close(begun.done)
+		begun.landed = true
 	})
 	return begun
+}
+
+// land tells those who wait. A panic ends one look-up, and not the webhook:
+// behind it stands a cluster that could start nothing any more.
+func (f *flights[V]) land(key string, fl *flight[V]) {
+	if p := recover(); p != nil {
+		f.log.Error("look-up broke down", "panic", p, "stack", string(debug.Stack()))
+	}
+	f.mu.Lock()
+	delete(f.aloft, key)
+	f.mu.Unlock()
+	close(fl.done)
 }
 
 // close ends all look-ups, and waits for them.

@@ -35,7 +35,7 @@ func newFigures(m *serve.Metrics, w *Webhook) *figures {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "pratique_admission_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 3, 10)}, labels)
 	}
 	f := &figures{
-		reviews:     counter("requests_total", "Reviews by endpoint, decision (allow, warn, deny, fail, bad), kind, operation and dry run.", "endpoint", "decision", "kind", "operation", "dry_run"),
+		reviews:     counter("requests_total", "Reviews by endpoint, decision (allow, warn, deny, fail), kind, operation and dry run.", "endpoint", "decision", "kind", "operation", "dry_run"),
 		duration:    histogram("request_seconds", "Time of a review, by endpoint and decision.", "endpoint", "decision"),
 		images:      counter("images_total", "Images judged, by state, mode and answer.", "state", "mode", "answer"),
 		perReview:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pratique_admission_images_per_request", Help: "Images that a review had to judge.", Buckets: []float64{0, 1, 2, 4, 8, 16, 32}}),
@@ -96,7 +96,7 @@ func (f *figures) decided(d decision) {
 	f.perReview.Observe(float64(len(d.outcomes)))
 	for _, o := range d.outcomes {
 		f.images.WithLabelValues(string(o.state), o.settings.mode, o.answer).Inc()
-		if o.breach != nil {
+		if o.breach != nil && d.allowed() {
 			f.broken.Inc()
 		}
 	}

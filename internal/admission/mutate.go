@@ -37,7 +37,8 @@ func (w *Webhook) mutate(rw http.ResponseWriter, r *http.Request) error {
 		}
 		out, err := w.optedOut(ctx, req)
 		if err != nil {
-			return nil, fmt.Errorf("%w: it is not known whether the namespace is to be left alone: %w", errUndecided, err)
+			w.log.Warn("namespace not read", "namespace", req.Namespace, "error", err)
+			return nil, fmt.Errorf("%w: %s", errUndecided, reasonOf(err, "whether the namespace is to be left alone could not be found out"))
 		}
 		if out {
 			return res, nil
@@ -54,7 +55,7 @@ func (w *Webhook) mutate(rw http.ResponseWriter, r *http.Request) error {
 		kind := admissionv1.PatchTypeJSONPatch
 		res.PatchType = &kind
 		if res.Patch, err = json.Marshal(patch); err != nil {
-			return nil, fmt.Errorf("%w: write patch: %w", errUndecided, err)
+			return nil, fmt.Errorf("write patch: %w", err)
 		}
 		return res, nil
 	})

@@ -78,23 +78,26 @@ type resolution struct {
 func newResolutions(o Options, f *figures) *resolutions {
 	return &resolutions{
 		resolver: o.Resolver, secrets: o.PullSecrets, figures: f, now: o.Now,
-		flights: newFlights[resolution](resolveTime), known: lru.New[string, resolution](rememberedTags, lru.Each),
+		flights: newFlights[resolution](resolveTime, o.Log), known: lru.New[string, resolution](rememberedTags, lru.Each),
 	}
 }
 
 // resolve returns the digest that a reference names or stands for.
 func (rs *resolutions) resolve(ctx context.Context, p pull, from PullSource, believed time.Duration) (digest.Digest, error) {
-	if p.ref.Digest.Algorithm() == digest.SHA256 {
+	if p.ref.Digest != "" && p.ref.Digest.Algorithm() == digest.SHA256 {
 		return p.ref.Digest, nil
 	}
 	credentials, err := rs.credentials(ctx, from, p.ref)
 	key := p.ref.String() + fingerprint(credentials)
-	if d, ok := rs.remembered(key, believed); ok {
+	if known, ok := rs.remembered(key, believed); ok {
 		rs.figures.resolution("hit")
-		return d, nil
+		return known.digest, nil
 	}
 	rs.figures.resolution("miss")
 	found, landed := rs.flights.do(ctx, key, func(ctx context.Context) resolution {
+		if found, ok := rs.remembered(key, believed); ok { // by a look-up that has just ended
+			return found
+		}
 		begun := rs.now()
 		d, err := rs.tryAll(ctx, p.ref, credentials)
 		rs.figures.call("resolve", rs.now().Sub(begun), err)
@@ -113,9 +116,9 @@ func (rs *resolutions) resolve(ctx context.Context, p pull, from PullSource, bel
 	return found.digest, nil
 }
 
-func (rs *resolutions) remembered(key string, believed time.Duration) (digest.Digest, bool) {
+func (rs *resolutions) remembered(key string, believed time.Duration) (resolution, bool) {
 	known, ok := rs.known.Get(key)
-	return known.digest, ok && rs.now().Sub(known.at) < believed
+	return known, ok && rs.now().Sub(known.at) < believed
 }
 
 // credentials reads those for exactly the reference's host. A secret that cannot

@@ -204,10 +204,15 @@ func (w *Webhook) noted(ctx context.Context, d decision) {
 	if d.note != "" {
 		attrs = append(attrs, slog.String("note", d.note))
 	}
+	if len(d.outcomes) > 0 {
+		var images []entry
+		for _, o := range d.outcomes {
+			images = append(images, o.entry())
+		}
+		attrs = append(attrs, slog.Any("images", images))
+	}
 	for _, o := range d.outcomes {
-		attrs = append(attrs, slog.Group(o.full, slog.String("answer", o.answer), slog.String("state", string(o.state)), slog.String("digest", o.digest.String()),
-			slog.String("selector", o.settings.selector), slog.String("mode", o.settings.mode)))
-		if o.breach != nil {
+		if o.breach != nil && d.allowed() {
 			w.log.Warn("break-glass used", "image", o.full, "digest", o.digest, "grant", o.breach.id, "by", o.breach.by, "until", o.breach.until, "reason", clean(o.breach.reason), "refusal", o.standing.Message)
 		}
 	}
@@ -228,10 +233,7 @@ func writeJSON(rw http.ResponseWriter, status int, doc any) {
 
 // result names what became of a review, for figures.
 func result(res *admissionv1.AdmissionResponse, err error) string {
-	var wrong *badRequest
 	switch {
-	case errors.As(err, &wrong):
-		return "bad"
 	case err != nil:
 		return Fail
 	case !res.Allowed:

@@ -12,7 +12,7 @@ import (
 )
 
 // filesCheck is how often Anchore's files are held against what is in force.
-const filesCheck = 5 * time.Second
+const filesCheck = 2 * time.Second
 
 // Bind opens the port, so that an address in use, or a certificate that cannot
 // be read, is known before anything else starts.

@@ -39,8 +39,11 @@ type Server struct {
 	// GetCertificate gives the certificate in force where it does not come from
 	// files; TLS is not looked at then.
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	Limits         Limits
-	Handler        http.Handler
+	// HTTP2 lets clients send many requests at the same time over one connection,
+	// where there is TLS.
+	HTTP2   bool
+	Limits  Limits
+	Handler http.Handler
 	// Limited answers a request that a limit turns away: status 429, in the form
 	// that the door's clients read. Retry-After is set already, from retry. The
 	// request does not reach Handler. Default: a line of text.
@@ -82,7 +85,11 @@ func (s *Server) Bind() error {
 			return errors.Join(err, l.Close())
 		}
 	}
-	s.listener = tls.NewListener(s.turnstile, &tls.Config{GetCertificate: s.Certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	protocols := []string{"http/1.1"}
+	if s.HTTP2 {
+		protocols = []string{"h2", "http/1.1"}
+	}
+	s.listener = tls.NewListener(s.turnstile, &tls.Config{GetCertificate: s.Certificate, MinVersion: tls.VersionTLS12, NextProtos: protocols})
 	return nil
 }
 
