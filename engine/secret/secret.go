@@ -90,14 +90,6 @@ func New() (*Scanner, error) {
 	return s, nil
 }
 
-// ScanString looks at a short text that stands in no file: the value of a
-// variable, a line of history. Path takes the place of the file's.
-func (s *Scanner) ScanString(path, text string) []Finding {
-	st := s.Stream(path)
-	_, _ = st.Write([]byte(text)) // never fails
-	return st.Close()
-}
-
 // Redact gives a text without the secrets that are found in it.
 func (s *Scanner) Redact(text string) string {
 	st := s.Stream("")

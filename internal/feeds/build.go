@@ -15,7 +15,7 @@ import (
 // rules names how records are turned into an index. It rises with each change
 // of that, so that the same downloads are indexed anew. A change of how an index
 // is written is advisory.Format's to tell.
-const rules = 3
+const rules = 4
 
 // fatalError ends the whole sync: the index cannot be written.
 type fatalError struct{ error }

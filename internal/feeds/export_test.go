@@ -10,6 +10,9 @@ var (
 	ReadCSAFList = readCSAFList
 )
 
+// DefaultEcosystems are those that an OSV source is asked for.
+var DefaultEcosystems = defaultEcosystems
+
 // UnzipAll reads every record of a dump.
 func UnzipAll(path string) (records map[string]string, skipped int, err error) {
 	z, err := openZip(path)
