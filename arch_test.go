@@ -31,7 +31,7 @@ var order = [][]string{
 	{"engine/policy/bundle", "engine/policy/rego", "internal/catalog", "internal/verdicts"},
 	{"engine", "internal/audit", "internal/auth", "internal/notify"},
 	{"internal/gate", "internal/scan"},
-	{"proxy", "internal/admission", "internal/api", "internal/garbage"},
+	{"proxy", "internal/admission/...", "internal/api", "internal/garbage"},
 	{"internal/gatetest"},
 	{"internal/config"},
 	{"cmd/pratique"},
