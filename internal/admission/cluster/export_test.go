@@ -1,6 +1,32 @@
 package cluster
 
-import "context"
+import (
+	"context"
+
+	"github.com/pratique/pratique/engine/image"
+)
 
 // Pass looks once at everything, as Run does again and again.
 func Pass(ctx context.Context, c *Certificates) error { return c.pass(ctx) }
+
+// Matching are the credentials that a dockerconfigjson has for an image.
+func Matching(raw []byte, reference string) ([]Credential, error) {
+	return credentialsFor(parseDockerConfigJSON, raw, reference)
+}
+
+// MatchingOld does the same with a dockercfg.
+func MatchingOld(raw []byte, reference string) ([]Credential, error) {
+	return credentialsFor(parseDockerCfg, raw, reference)
+}
+
+func credentialsFor(parse func([]byte) ([]login, error), raw []byte, reference string) ([]Credential, error) {
+	all, err := parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := image.ParseReference(reference)
+	if err != nil {
+		return nil, err
+	}
+	return matching(all, ref), nil
+}

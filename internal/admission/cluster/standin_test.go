@@ -33,6 +33,7 @@ type standin struct {
 	objects map[string]object // by path
 	log     []change
 	changed chan struct{}            // closed at the next change
+	term    int                      // a watch ends when it is over
 	before  func(verb string, a ask) // called before a request is carried out; may be nil
 	refuse  func(verb string, a ask) int
 	calls   []string
@@ -129,6 +130,15 @@ func (s *standin) remove(path string) {
 	defer s.mu.Unlock()
 	a, _ := parsePath(path)
 	s.drop(path, a)
+}
+
+// endWatches breaks all watches off, as a restart does.
+func (s *standin) endWatches() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term++
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 // get returns a copy of an object, nil if it is not there.
@@ -411,9 +421,12 @@ func (s *standin) watch(w http.ResponseWriter, r *http.Request, a ask) {
 	}
 	since, _ := strconv.Atoi(q.Get("resourceVersion"))
 	w.Header().Set("Content-Type", "application/json")
+	s.mu.Lock()
+	term := s.term
+	s.mu.Unlock()
 	for sent := 0; ; {
 		s.mu.Lock()
-		changed, news := s.changed, s.log[sent:]
+		changed, news, over := s.changed, s.log[sent:], s.term != term
 		sent = len(s.log)
 		s.mu.Unlock()
 		for _, c := range news {
@@ -422,7 +435,7 @@ func (s *standin) watch(w http.ResponseWriter, r *http.Request, a ask) {
 			}
 		}
 		w.(http.Flusher).Flush()
-		if changed == nil {
+		if changed == nil || over {
 			return
 		}
 		select {
