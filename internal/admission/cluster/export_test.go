@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/pratique/pratique/engine/image"
 )
 
@@ -29,4 +31,17 @@ func credentialsFor(parse func([]byte) ([]login, error), raw []byte, reference s
 		return nil, err
 	}
 	return matching(all, ref), nil
+}
+
+// Subjects are references and digests of the images of a pod, as the inventory
+// keeps it.
+func Subjects(pod *corev1.Pod) (flat []string) {
+	kept, err := gist(pod)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, s := range subjects(kept.(*corev1.Pod)) {
+		flat = append(flat, s.reference, s.digest.String())
+	}
+	return flat
 }
