@@ -48,6 +48,10 @@ type Config struct {
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// Credentials are what Pratique shows this registry and its token server.
 	Credentials Credentials `yaml:"credentials"`
+	// Foreign is for callers in the process: somebody other than the operator
+	// named the registry (a pod that is to be admitted). Its own host is then
+	// connected to at public addresses alone, unless AllowHosts has it.
+	Foreign bool `yaml:"-"`
 }
 
 // Credentials are an account at a registry.

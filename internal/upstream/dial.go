@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,6 +44,16 @@ func newDialer(host string, allow []string, proxy proxyFunc) *dialer {
 		d.trusted[strings.ToLower(h)] = true
 	}
 	return d
+}
+
+// distrust takes back what newDialer grants the registry's own host, unless it
+// is among the allowed ones.
+func (d *dialer) distrust(host string, allow []string) {
+	if slices.ContainsFunc(allow, func(h string) bool { return strings.EqualFold(h, host) }) {
+		return
+	}
+	delete(d.trusted, strings.ToLower(host))
+	d.loopback = false
 }
 
 // DialContext connects to addr, which is a registry, a host that it named, or

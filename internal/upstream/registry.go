@@ -59,6 +59,9 @@ func newRegistry(cfg Config, proxy proxyFunc) (*Registry, error) {
 		r.idle = defaultIdleTimeout
 	}
 	r.dialer = newDialer(base.Hostname(), cfg.AllowHosts, proxy)
+	if cfg.Foreign {
+		r.dialer.distrust(base.Hostname(), cfg.AllowHosts)
+	}
 	r.transport = &http.Transport{
 		Proxy:                  r.dialer.proxyFor,
 		DialContext:            r.dialer.DialContext,

@@ -374,3 +374,35 @@ func TestDockerHubLibrary(t *testing.T) {
 		}
 	}
 }
+
+// A registry that a stranger named is no way to what only this machine reaches.
+func TestForeignRegistry(t *testing.T) {
+	var asked atomic.Int64
+	registry := fake(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
+	host, _, err := net.SplitHostPort(strings.TrimPrefix(registry, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		cfg   upstream.Config
+		reach bool
+	}{
+		{"of the operator", upstream.Config{}, true},
+		{"of a stranger", upstream.Config{Foreign: true}, false},
+		{"of a stranger, and allowed", upstream.Config{Foreign: true, AllowHosts: []string{host}}, true},
+		{"of a stranger, and another allowed", upstream.Config{Foreign: true, AllowHosts: []string{"localhost"}}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			asked.Store(0)
+			c.cfg.Name, c.cfg.URL = "test", registry
+			err := connect(t, c.cfg).Ping(t.Context())
+			if reached := err == nil; reached != c.reach || (asked.Load() > 0) != c.reach {
+				t.Errorf("asked %d times, %v", asked.Load(), err)
+			}
+			if err != nil && !strings.Contains(err.Error(), "not allowed") {
+				t.Error(err)
+			}
+		})
+	}
+}
