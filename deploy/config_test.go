@@ -85,8 +85,9 @@ func TestConfigurationLoads(t *testing.T) {
 			if !reflect.DeepEqual(serve.Upstreams, admission.Upstreams) || !reflect.DeepEqual(serve.Gate, admission.Gate) {
 				t.Error("serve and admission differ in upstreams or gate")
 			}
-			if enforced := name != "" && name != "observe"; section["dry_run"] == enforced {
-				t.Errorf("dry_run is %v", section["dry_run"])
+			first, _ := section["selectors"].([]any)
+			if enforced := name != "" && name != "observe"; enforced != (len(first) == 0) {
+				t.Errorf("selectors are %v", first)
 			}
 		})
 	}
@@ -103,8 +104,9 @@ func TestConfigurationLaidOver(t *testing.T) {
 			"gate": values{"push": "quarantine"},
 			"auth": values{"rules": []any{values{"who": []any{"alice"}, "repositories": []any{"*"}, "actions": []any{"admin"}}}},
 		},
-		"policies":  values{"our.json": "{}"},
-		"admission": values{"config": values{"platforms": []any{"linux/arm64"}}},
+		"policies": values{"our.json": "{}"},
+		"admission": values{"config": values{"platforms": []any{"linux/arm64"},
+			"selectors": []any{values{"match": values{"type": "namespace", "key": "name", "value": "shop"}}}}},
 	}}.render(t))
 	serve, admission, section := configs(t, all)
 	if serve.Log.Format != "text" || admission.Log.Format != "text" || serve.Gate.Push != "quarantine" || len(serve.Auth.Rules) != 1 {
@@ -119,7 +121,9 @@ func TestConfigurationLaidOver(t *testing.T) {
 	if serve.Policy.Dir != "/etc/pratique/policies" || admission.Policy.Dir != serve.Policy.Dir {
 		t.Errorf("policies in %s and %s", serve.Policy.Dir, admission.Policy.Dir)
 	}
-	if !reflect.DeepEqual(section["platforms"], []any{"linux/arm64"}) || section["listen"] != "0.0.0.0:8443" {
+	selectors := []any{values{"dry_run": true, "match": values{"type": "namespace", "key": "name", "value": "shop"}}}
+	if !reflect.DeepEqual(section["selectors"], selectors) || section["no_selector"] != "warn" ||
+		!reflect.DeepEqual(section["platforms"], []any{"linux/arm64"}) || section["listen"] != "0.0.0.0:8443" {
 		t.Errorf("admission: %v", section)
 	}
 }

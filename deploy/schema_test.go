@@ -97,6 +97,7 @@ func TestRefused(t *testing.T) {
 		{"admision.enabled=true", "additional properties 'admision' not allowed"},
 		{"serve.replicas=2", "additional properties 'replicas' not allowed"},
 		{"admission.replicas=1", "minimum"},
+		{"admission.config.anchore.config=/a.json", "set admission.enforce=true"},
 		{"admission.timeoutSeconds=10", "maximum"},
 		{"admission.timeoutSeconds=2", "minimum"},
 		{"admission.failurePolicy=Open", "must be one of"},

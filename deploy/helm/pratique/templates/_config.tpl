@@ -68,12 +68,34 @@ serve has. */}}
 {{/* The section admission: of the configuration. All that the chart knows of its
 keys stands here. */}}
 {{- define "pratique.admissionSection" -}}
-{{- $a := dict "listen" "0.0.0.0:8443" "metrics" ":8081" "dry_run" (not .Values.admission.enforce) -}}
-{{- if .Values.admission.tls.certManager.enabled -}}
+{{- $own := .Values.admission -}}
+{{- $a := dict "listen" "0.0.0.0:8443" "metrics" ":8081" "exempt_namespaces" (include "pratique.exempt" . | fromYamlArray) -}}
+{{- if $own.tls.certManager.enabled -}}
 {{- $_ := set $a "tls" (dict "cert" "/run/secrets/tls/tls.crt" "key" "/run/secrets/tls/tls.key") -}}
 {{- else -}}
 {{- $_ := set $a "tls" (dict "secret" (include "pratique.admissionSecret" .)) -}}
 {{- $_ := set $a "webhooks" (list (include "pratique.clusterName" .)) -}}
 {{- end -}}
-{{- toYaml (mergeOverwrite $a (deepCopy .Values.admission.config)) -}}
+{{- if $own.mutate -}}
+{{- $_ := set $a "mutation" (dict "pin" true) -}}
+{{- end -}}
+{{- $a = mergeOverwrite $a (deepCopy $own.config) -}}
+{{- if not $own.enforce -}}
+{{- /* Nothing is refused: every selector is a dry run, and so is what no selector
+matches. */ -}}
+{{- $all := list -}}
+{{- range $a.selectors | default (list (dict "match" (dict "type" "image" "value" ".*"))) -}}
+{{- $all = append $all (merge (dict "dry_run" true) .) -}}
+{{- end -}}
+{{- $_ := set $a "selectors" $all -}}
+{{- $_ := set $a "no_selector" "warn" -}}
+{{- $_ := set $a "unread_kinds" "warn" -}}
+{{- end -}}
+{{- toYaml $a -}}
+{{- end -}}
+
+{{/* Namespaces that are never asked about: by the API server, and not by the
+program either. */}}
+{{- define "pratique.exempt" -}}
+{{- concat (list .Release.Namespace "kube-system" "kube-public" "kube-node-lease") .Values.admission.namespaces.exempt | uniq | toYaml -}}
 {{- end -}}

@@ -124,6 +124,9 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- if and .Values.serve.ingress.enabled (not (or .Values.serve.ingress.registryHost .Values.serve.ingress.apiHost)) -}}
 {{- fail "serve.ingress: set registryHost or apiHost" -}}
 {{- end -}}
+{{- if and (not .Values.admission.enforce) .Values.admission.config.anchore -}}
+{{- fail "admission.config.anchore: its selectors are no dry runs: set admission.enforce=true" -}}
+{{- end -}}
 {{- if and (eq .Values.admission.pullSecrets.scope "named") (not .Values.admission.pullSecrets.named) -}}
 {{- fail "admission.pullSecrets.scope is named: list them in admission.pullSecrets.named" -}}
 {{- end -}}

@@ -36,9 +36,7 @@ namespaceSelector:
     - key: kubernetes.io/metadata.name
       operator: NotIn
       values:
-        {{- range concat (list $root.Release.Namespace "kube-system" "kube-public" "kube-node-lease") $a.namespaces.exempt | uniq }}
-        - {{ . }}
-        {{- end }}
+        {{- include "pratique.exempt" $root | nindent 8 }}
     {{- with $a.namespaces.only }}
     - key: kubernetes.io/metadata.name
       operator: In
