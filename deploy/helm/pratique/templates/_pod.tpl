@@ -48,7 +48,7 @@ seccompProfile:
 {{- end -}}
 
 {{/* Mounts and volumes that serve and admission share; the configuration is in
-the ConfigMap of the given name. Volumes: (list . name key...), with the keys of
+the ConfigMap NAME-config. Volumes: (list . name key...), with the keys of
 the keys' Secret that the component may read. */}}
 {{- define "pratique.mounts" -}}
 - name: config
@@ -81,7 +81,7 @@ the keys' Secret that the component may read. */}}
 {{- $root := index . 0 -}}
 - name: config
   configMap:
-    name: {{ index . 1 }}
+    name: {{ index . 1 }}-config
 {{- if $root.Values.policies }}
 - name: policies
   configMap:
