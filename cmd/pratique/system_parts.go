@@ -44,6 +44,7 @@ type system struct {
 	proxy    *proxy.Proxy
 	registry *serve.Server
 	api      *serve.Server
+	webhook  *admissionDoor          // nil when no cluster is answered here
 	local    *localregistry.Registry // nil when there is no embedded upstream
 	closers  []func() error          // in the order of opening
 }
@@ -104,6 +105,11 @@ func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system
 	}
 	s.garbage = &garbage.Collector{Config: c.Storage.GC, Gate: s.gate, Catalog: cat, Local: s.local, Name: c.EmbeddedName(), Audit: s.audit, Log: log, Now: time.Now}
 	metrics.FeedAge(func() map[string]time.Duration { return feedAges(data) })
+	if c.Admission.Enabled {
+		if s.webhook, err = openAdmission(c, s.gate, s.gate, metrics, log); err != nil {
+			return nil, err
+		}
+	}
 	return s, s.openDoors(upstreams, metrics, log)
 }
 
@@ -195,6 +201,9 @@ func (s *system) parts() []func(context.Context) error {
 	}
 	if s.local != nil {
 		all = append(all, s.local.Run)
+	}
+	if s.webhook != nil {
+		all = append(all, s.webhook.parts...)
 	}
 	return all
 }
