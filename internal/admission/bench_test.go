@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,11 +26,13 @@ func BenchmarkReviews(b *testing.B) {
 		name, path string
 		images     []string
 		change     func(*admission.Options)
+		rate       int // reviews a second; 0: as many as go
 	}{
-		{"one image", "/validate?timeout=3s", []string{good}, nil},
-		{"five images", "/validate?timeout=3s", []string{good, "good:2@" + digestOf(good).String(), "a@" + digestOf(good).String(), "b@" + digestOf(good).String(), doubt}, nil},
-		{"refused", "/validate?timeout=3s", []string{evil}, nil},
-		{"pinned", "/mutate?timeout=3s", []string{good}, config(func(c *admission.Config) { c.Mutation.Pin = true })},
+		{"one image, 2000 a second", "/validate?timeout=3s", []string{good}, nil, 2000},
+		{"one image", "/validate?timeout=3s", []string{good}, nil, 0},
+		{"five images", "/validate?timeout=3s", []string{good, "good:2@" + digestOf(good).String(), "a@" + digestOf(good).String(), "b@" + digestOf(good).String(), doubt}, nil, 0},
+		{"refused", "/validate?timeout=3s", []string{evil}, nil, 0},
+		{"pinned", "/mutate?timeout=3s", []string{good}, config(func(c *admission.Config) { c.Mutation.Pin = true }), 0},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			_, url, bundle, _ := serving(b, time.Now().Add(time.Hour), func(o *admission.Options) {
@@ -40,25 +43,35 @@ func BenchmarkReviews(b *testing.B) {
 			})
 			pool := x509.NewCertPool()
 			pool.AppendCertsFromPEM(bundle)
-			transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 64}
+			transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 256, ForceAttemptHTTP2: true}
 			b.Cleanup(transport.CloseIdleConnections)
 			load(b, &http.Client{Transport: transport}, url+bm.path, encode(admissionv1.AdmissionReview{
 				TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: creation(pod(bm.images...)),
-			}))
+			}), bm.rate)
 		})
 	}
 }
 
-// load sends b.N reviews, eight at a time.
-func load(b *testing.B, client *http.Client, url string, body []byte) {
+// load sends b.N reviews, eight at a time; at a rate, each when it is due, and its
+// time counts from then.
+func load(b *testing.B, client *http.Client, url string, body []byte, rate int) {
 	var mu sync.Mutex
 	var times []time.Duration
+	var sent atomic.Int64
 	b.SetParallelism(4)
+	if rate > 0 {
+		b.SetParallelism(64)
+	}
 	b.ResetTimer()
+	start := time.Now()
 	b.RunParallel(func(pb *testing.PB) {
 		var own []time.Duration
 		for pb.Next() {
 			begun := time.Now()
+			if rate > 0 {
+				begun = start.Add(time.Duration(sent.Add(1)) * time.Second / time.Duration(rate))
+				time.Sleep(time.Until(begun))
+			}
 			res, err := client.Post(url, "application/json", bytes.NewReader(body))
 			if err != nil {
 				b.Error(err)
