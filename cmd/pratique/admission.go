@@ -66,7 +66,7 @@ func admitUntil(ctx context.Context, c config.Config, flags *configFlags, out io
   verdicts   %s
   figures    %s
 
-`, versionText(), c.Admission.Listen, verdictSource(c), d.figuresURL())
+`, versionText(), d.webhook.Addr(), verdictSource(c), d.figuresURL())
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range d.parts {
 		group.Go(func() error { return part(ctx) })

@@ -49,8 +49,11 @@ func openAdmission(c config.Config, standings gate.Standings, own *gate.Gate, me
 		return nil, err
 	}
 	d.parts = append(d.parts, d.webhook.Run)
+	if err := d.webhook.Bind(); err != nil {
+		return nil, fmt.Errorf("%w (choose another port with --set admission.listen=...)", err)
+	}
 	if own == nil && a.Metrics != "" {
-		d.openFigures(a.Metrics, metrics, log)
+		return d, d.openFigures(a.Metrics, metrics, log)
 	}
 	return d, nil
 }
@@ -121,20 +124,21 @@ func (d *admissionDoor) follow(k *cluster.Connection, a config.Admission, o *adm
 }
 
 // openFigures answers monitoring and the kubelet over plain HTTP.
-func (d *admissionDoor) openFigures(listen string, metrics *serve.Metrics, log *slog.Logger) {
+func (d *admissionDoor) openFigures(listen string, metrics *serve.Metrics, log *slog.Logger) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics.Handler())
 	mux.Handle("GET /healthz", d.webhook.Handler())
 	mux.Handle("GET /readyz", d.webhook.Handler())
 	d.figures = &serve.Server{Name: "figures", Listen: listen, Handler: mux, Drain: time.Second, Metrics: metrics, Log: log}
 	d.parts = append(d.parts, d.figures.Run)
+	return d.figures.Bind()
 }
 
 func (d *admissionDoor) figuresURL() string {
 	if d.figures == nil {
 		return "none (admission.metrics)"
 	}
-	return "http://" + d.figures.Listen + "/metrics, /healthz, /readyz"
+	return d.figures.URL() + "/metrics, /healthz, /readyz"
 }
 
 // tags resolves tags: inside serve those of its own upstreams with their
