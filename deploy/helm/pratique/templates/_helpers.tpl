@@ -104,6 +104,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{/* Whether `pratique system status` works without name and certificate: "true" or
+nothing. */}}
+{{- define "pratique.statusIsOpen" -}}
+{{- if not (or (eq .Values.serve.anonymous "none") (include "pratique.serveSecret" .)) -}}true{{- end -}}
+{{- end -}}
+
 {{/* What goes together and what does not; called once, by the notes' neighbour. */}}
 {{- define "pratique.check" -}}
 {{- if and .Values.admission.enabled (not (include "pratique.hasRedis" .)) -}}
