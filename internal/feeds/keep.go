@@ -16,6 +16,10 @@ import (
 // kept: a build carries what it gave over from the index in force, until the
 // source has something newer. So nothing older takes the place of newer data of
 // one source and ecosystem.
+//
+// An index does not tell which source gave a record, only its ecosystem. Where a
+// kept feed shares one with others, what these gave before comes along, and of
+// one record the newer stays: at worst one that was withdrawn is told for longer.
 
 // keep settles which feeds are kept. Without an index in force none is.
 func (s *syncer) keep(ctx context.Context) error {
