@@ -147,6 +147,9 @@ func (p *Proxy) answerError(w http.ResponseWriter, r *http.Request, err error) {
 	for name, value := range f.headers {
 		w.Header().Set(name, value)
 	}
+	if f.digest != "" { // what a tag stands for is no secret, and admission has to know it
+		w.Header().Set("Docker-Content-Digest", f.digest.String())
+	}
 	writeErrors(w, f)
 }
 

@@ -39,7 +39,7 @@ func (p *Proxy) pullManifest(w http.ResponseWriter, r *http.Request, q request) 
 			return err
 		}
 	}
-	decision := p.Gate.Pull(r.Context(), ask, m)
+	decision := p.decide(r, ask, m)
 	switch {
 	case decision.Outcome == gate.Served:
 		p.Gate.Grant(ask, m, decision)
@@ -57,6 +57,16 @@ func (p *Proxy) pullManifest(w http.ResponseWriter, r *http.Request, q request) 
 	}
 	warn(w, decision)
 	return writeManifest(w, r, m, named)
+}
+
+// decide waits for a first analysis, unless the client asks with "Prefer: wait=0"
+// only what a tag stands for: admission does, which has seconds.
+// https://www.rfc-editor.org/rfc/rfc7240#section-4.3
+func (p *Proxy) decide(r *http.Request, ask gate.Question, m *image.Manifest) gate.Decision {
+	if r.Method == http.MethodHead && r.Header.Get("Prefer") == "wait=0" {
+		return p.Gate.Known(r.Context(), ask, m)
+	}
+	return p.Gate.Pull(r.Context(), ask, m)
 }
 
 // keeps reports whether a refused manifest is shown to somebody who is to

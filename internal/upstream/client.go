@@ -88,6 +88,8 @@ func patience(resp *http.Response) (time.Duration, bool) {
 	switch {
 	case isPassing(resp.StatusCode):
 		return asked, asked <= maxPassing
+	case resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Docker-Content-Digest") != "" && resp.Request.Method == http.MethodHead:
+		return 0, false // a gate that has not judged yet; the digest was the question
 	case resp.StatusCode == http.StatusTooManyRequests:
 		return asked, asked > 0 && asked <= maxLimited
 	}

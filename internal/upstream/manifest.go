@@ -95,17 +95,19 @@ func (r *Registry) resolve(ctx context.Context, repo, ref string) (digest.Digest
 	if err != nil {
 		return "", err
 	}
+	q.header.Set("Prefer", "wait=0") // a gate need not know more than the digest
 	resp, err := r.do(ctx, q)
 	if err != nil {
 		return "", err
 	}
 	defer drain(resp.Body)
+	d := digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+	refused := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusTooManyRequests // by a gate, which says what
+	if (resp.StatusCode == http.StatusOK || refused) && d.Validate() == nil {
+		return d, nil
+	}
 	switch resp.StatusCode {
 	case http.StatusOK:
-		d := digest.Digest(resp.Header.Get("Docker-Content-Digest"))
-		if d.Validate() == nil {
-			return d, nil
-		}
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest:
 	case http.StatusForbidden: // why, only the body of a GET tells; GHCR refuses HEAD alone at times
 	default:
