@@ -7,8 +7,9 @@ import "bytes"
 // match, or in the same block.
 type apart struct {
 	bit     uint64   // of Stream.seen
-	anchors []string // one of them is part of every match; none: the whole text is looked at
+	anchors []string // one of them is part of every match; none: hex tells
 	digits  int      // so many stand before the anchor
+	hex     int      // so many hexadecimal digits, neither more nor fewer, end a word in every match
 }
 
 // keywordApart lists these rules; a test holds it to be complete. Others demand a
@@ -17,7 +18,7 @@ type apart struct {
 var keywordApart = map[string]apart{
 	"airtable-personnal-access-token": {bit: 1 << 0, anchors: []string{"pat"}},
 	"facebook-access-token":           {bit: 1 << 1, anchors: []string{"|", "%"}, digits: 15},
-	"sourcegraph-access-token":        {bit: 1 << 2},
+	"sourcegraph-access-token":        {bit: 1 << 2, hex: 40},
 }
 
 // lookApart looks in the text of a block for matches of the rules whose
@@ -27,8 +28,8 @@ func (st *Stream) lookApart() {
 		if r.apart.bit&st.seen == 0 {
 			continue
 		}
-		if len(r.apart.anchors) == 0 {
-			st.widen(i, window{from: max(st.start-1, 0), to: len(st.buf.text)})
+		if r.apart.hex > 0 {
+			st.lookHex(i)
 		}
 		for _, anchor := range r.apart.anchors {
 			st.lookAnchor(i, []byte(anchor))
@@ -57,4 +58,30 @@ func digitsBefore(text []byte, at int) (n int) {
 		n++
 	}
 	return n
+}
+
+// lookHex looks at one byte of as many as a run of digits takes: a run holds one
+// of these.
+func (st *Stream) lookHex(i int) {
+	r, text := st.scanner.rules[i], st.buf.text
+	last := min(st.end+r.before, len(text)) // a match that begins in the block may have its digits behind it
+	for at := st.start; at < last; at += r.apart.hex {
+		if !isHex(text[at]) {
+			continue
+		}
+		from := at
+		for from > 0 && isHex(text[from-1]) {
+			from--
+		}
+		for at < len(text) && isHex(text[at]) {
+			at++
+		}
+		if at-from == r.apart.hex && (at == len(text) || !isWord(text[at])) {
+			st.widen(i, window{from: max(from-r.before, 0), to: min(at+r.after, len(text))})
+		}
+	}
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }

@@ -125,7 +125,8 @@ func joined(parts []*syntax.Regexp) (all []string, ok bool) {
 }
 
 // readValue reads what stands behind the operator: up to five quotes, the value,
-// and what ends it. False when its forms are too many, or not of pieces.
+// and what ends it. False when its forms are too many, or not of pieces whose
+// ends are certain.
 func (a *assignment) readValue(parts []*syntax.Regexp) bool {
 	i := slices.IndexFunc(parts, func(re *syntax.Regexp) bool { return isRepeat(re, maxQuotes) })
 	if i < 0 || i+1 >= len(parts) {
@@ -139,10 +140,7 @@ func (a *assignment) readValue(parts []*syntax.Regexp) bool {
 		return false
 	}
 	a.value, ok = formsOf(parts[i+1])
-	for _, f := range a.value {
-		f.settle(first)
-	}
-	return ok
+	return ok && !slices.ContainsFunc(a.value, func(f form) bool { return !f.certain(first) })
 }
 
 // readEnd reads what ends a value, besides the end of the text: forms of single
@@ -240,7 +238,7 @@ func (c *candidate) name(i int) {
 	}
 	for c.begin = i + 1; c.begin <= last; c.begin++ { // a shorter operator, and fewer quotes
 		for _, f := range c.rule.assignment.value {
-			c.value(f, c.begin)
+			c.value(f)
 		}
 	}
 }

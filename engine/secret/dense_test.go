@@ -15,7 +15,7 @@ import (
 // beyond ASCII are K and S to an expression that knows no case.
 var pieces = []string{
 	"key", "Key", "api", "API", "aPi", "auth", "token", "secret", "passwd", "password", "access", "creds", "credential", "keyword",
-	"twitter", "okta", "sonar_login", "snyk_token", "discord", "jfrog", "adobe", "mailgun", "sentry", "plaid", "telegr", "EAAM", "eaam", "AKIA", " ey", ".ey", "s.", "SK", "sl.",
+	"twitter", "okta", "sonar_login", "snyk_token", "discord", "jfrog", "adobe", "mailgun", "sentry", "plaid", "telegr", "EAAM", "eaam", "AKIA", " ey", ".ey", "s.", "SK", "sl.", "sourcegraph",
 	"=", "==", ":", "::", ":=", ":::=", "=>", ">", "||", "|", "?=", "?", ",", " ", "  ", "\t", "\n", "\r\n", "'", "\"", "`", ";", "\\n", "\\", "-", ".", "_",
 	"/", "+", "===", "x", "my", "is a", "\u017f", "\u212a", "é", "\xe2\x84", "\xff", "example", "gitleaks:allow",
 }

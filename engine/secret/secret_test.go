@@ -116,3 +116,18 @@ func TestChunks(t *testing.T) {
 		}
 	}
 }
+
+// TestApart: a token whose rule's keyword stands elsewhere is found at any place.
+func TestApart(t *testing.T) {
+	s := scanner(t)
+	digits := "f3a1" + strings.Repeat("0b5e9c7d2a", 4)
+	for pad := range 100 {
+		text := "sourcegraph " + strings.Repeat(".", pad)
+		if got := scan(s, "a", text+digits[:40]+"\n"); len(got) != 1 {
+			t.Errorf("behind %d bytes: %v", len(text), got)
+		}
+		if got := scan(s, "a", text+digits[:41]+"\n"); len(got) != 0 {
+			t.Errorf("a longer one behind %d bytes: %v", len(text), got)
+		}
+	}
+}

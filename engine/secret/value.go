@@ -5,7 +5,6 @@ import (
 	"math"
 	"regexp/syntax"
 	"slices"
-	"unicode/utf8"
 )
 
 // form is one way in which a part of an expression matches: pieces one behind
@@ -18,7 +17,6 @@ type piece struct {
 	class       [256]bool // of ASCII
 	folds       bool      // it holds the letters beyond ASCII that are the same as ASCII's in another case
 	least, most int
-	sure        bool // what comes next is none of the class: no fewer letters will do than there are
 }
 
 // maxForms bounds the forms of one part.
@@ -137,17 +135,22 @@ func foldWidth(text []byte) int {
 	return 0
 }
 
-// settle finds the pieces of a form that are sure, when behind it comes what
-// begins with a class.
-func (f form) settle(behind [256]bool) {
+// certain reports whether each piece of a form ends where its letters do, when
+// behind the form comes what begins with a class: no fewer letters will do than
+// there are.
+func (f form) certain(behind [256]bool) bool {
 	next := piece{class: behind}
 	for i := len(f) - 1; i >= 0; i-- {
-		f[i].sure = apartFrom(f[i].class, next.class) && !(f[i].folds && next.folds)
+		apart := apartFrom(f[i].class, next.class) && !(f[i].folds && next.folds)
+		if !apart && f[i].least != f[i].most {
+			return false
+		}
 		if f[i].least > 0 {
 			next = piece{}
 		}
 		next.add(&f[i])
 	}
+	return true
 }
 
 func (p *piece) add(other *piece) {
@@ -161,29 +164,20 @@ func (p *piece) add(other *piece) {
 // With its name it lies within what a stream looks ahead.
 const maxValue = wideWindow - 128
 
-// value finds the ends of values from at on, where a form goes on.
-func (c *candidate) value(f form, at int) {
-	if len(f) == 0 {
-		if c.ended(at) {
-			c.found = true
-			c.end = max(c.end, at)
-			c.counts = c.counts || !c.rule.valueIsSecret || c.rule.mayCount(c.text[c.begin:at])
+// value looks for a value of one form from c.begin on.
+func (c *candidate) value(f form) {
+	at := c.begin
+	for i := range f {
+		stop, n := c.run(&f[i], at)
+		if n < f[i].least {
+			return
 		}
-		return
+		at = stop
 	}
-	p := &f[0]
-	stop, n := c.run(p, at)
-	if n < p.least {
-		return
-	}
-	c.value(f[1:], stop)
-	for ; !p.sure && n > p.least; n-- {
-		if stop--; c.text[stop] >= 0x80 {
-			for !utf8.RuneStart(c.text[stop]) {
-				stop--
-			}
-		}
-		c.value(f[1:], stop)
+	if c.ended(at) {
+		c.found = true
+		c.end = max(c.end, at)
+		c.counts = c.counts || !c.rule.valueIsSecret || c.rule.mayCount(c.text[c.begin:at])
 	}
 }
 
