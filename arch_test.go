@@ -34,7 +34,7 @@ var order = [][]string{
 	{"proxy", "internal/admission/...", "internal/api", "internal/garbage"},
 	{"internal/gatetest"},
 	{"internal/config"},
-	{"cmd/pratique"},
+	{"cmd/pratique", "deploy"},
 }
 
 // testHelpers are for tests alone, of any line, and for helpers of lines below
@@ -56,7 +56,12 @@ var homes = []struct {
 	{imports: []string{"github.com/google/go-containerregistry"},
 		packages: []string{"internal/upstream", "internal/imagetest", "internal/registrytest", "internal/clients"}, tests: true},
 	{imports: []string{"github.com/aws", "cloud.google.com/go", "github.com/Azure"}, packages: []string{"internal/upstream"}},
-	{imports: []string{"k8s.io"}, packages: []string{"internal/admission"}},
+	{imports: []string{"k8s.io"}, packages: []string{"internal/admission", "deploy"}},
+	{imports: []string{"github.com/containerd/containerd/api", "google.golang.org/grpc"}, packages: []string{"internal/scan"}},
+	{imports: []string{"github.com/zricethezav/gitleaks"}, packages: []string{"engine/secret"}},
+	{imports: []string{"github.com/google/licensecheck", "github.com/github/go-spdx"}, packages: []string{"engine/license"}},
+	{imports: []string{"github.com/CycloneDX/cyclonedx-go", "github.com/spdx/tools-golang"}, packages: []string{"engine/sbom"}},
+	{imports: []string{"helm.sh", "sigs.k8s.io/kustomize", "github.com/hashicorp/hcl"}, packages: []string{"deploy"}},
 }
 
 // maxLines is the most a file may have; see the budgets in CONTRIBUTING.md.

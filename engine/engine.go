@@ -66,13 +66,16 @@ func Inspect(ctx context.Context, m *image.Manifest, src Source, by *layer.Analy
 		return s, nil, err
 	}
 	im := inventory.Squash(inventory.SquashInput{Maker: s.Maker, Manifest: m.Digest, ConfigDigest: m.Config.Digest, Config: *cfg, Layers: layers})
-	secrets, history, err := by.Settings(cfg)
+	secrets, history, gaps, err := by.Settings(cfg)
 	if err != nil {
 		return s, nil, err
 	}
 	im.Secrets = append(im.Secrets, secrets...)
 	im.Runtime, im.Instructions = cfg.Runtime, image.Instructions(history, len(m.Layers))
-	im.Misconfig = append(misconfig.Check(im, cfg.Runtime, history), misconfig.Secrets(im.Secrets)...)
+	settings, omitted := misconfig.Check(im, cfg.Runtime, history)
+	leaks, more := misconfig.Secrets(im.Secrets)
+	im.Misconfig = append(settings, leaks...)
+	im.Gaps = append(append(append(im.Gaps, gaps...), omitted...), more...)
 	s.Kind = inventory.KindImage
 	s.DiffIDsMatch = !slices.ContainsFunc(im.Gaps, func(g inventory.Gap) bool { return g.Code == "diffid-mismatch" })
 	return s, im, nil

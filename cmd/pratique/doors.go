@@ -57,6 +57,11 @@ func (s *system) reload(ctx context.Context, c config.Config) error {
 	if err := s.auth.Reconfigure(c.Auth); err != nil {
 		return err
 	}
+	if s.webhook != nil {
+		if err := s.webhook.webhook.Reload(c.Admission.Config); err != nil {
+			return err
+		}
+	}
 	s.gate.Reconfigure(ctx, c.Gate)
 	return nil
 }

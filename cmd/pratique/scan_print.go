@@ -61,6 +61,7 @@ func printDocument(w io.Writer, d scan.Document) error {
 		rows   [][]string
 	}{
 		{[]string{"SEVERITY", "ID", "PACKAGE", "INSTALLED", "FIXED IN", "WHERE"}, findingRows(d.Findings)},
+		{[]string{"MALWARE", "SCANNER", "WHERE", "LAYER"}, malwareRows(d.Malware)},
 		{[]string{"SECRET", "BEGINS WITH", "WHERE", "LAYER"}, secretRows(d.Secrets)},
 		{[]string{"SETTING", "RULE", "WHAT", "WHERE"}, settingRows(d.Misconfig)},
 		{[]string{"SBOM", "PACKAGE", "IN THE IMAGE", "IN THE SBOM"}, billRows(d.SBOM)},
@@ -92,6 +93,13 @@ func findingRows(findings []finding.Finding) (rows [][]string) {
 			fixed = "- (" + f.VendorStatus + ")"
 		}
 		rows = append(rows, []string{strings.ToUpper(f.Severity.String()), id, f.Package, f.Version, fixed, f.Locations[0]})
+	}
+	return rows
+}
+
+func malwareRows(found []inventory.Malware) (rows [][]string) {
+	for _, m := range found {
+		rows = append(rows, []string{m.Signature, m.Scanner, m.Path, layerName(m.Layer)})
 	}
 	return rows
 }

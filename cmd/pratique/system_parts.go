@@ -44,6 +44,7 @@ type system struct {
 	proxy    *proxy.Proxy
 	registry *serve.Server
 	api      *serve.Server
+	webhook  *admissionDoor          // nil when no cluster is answered here
 	local    *localregistry.Registry // nil when there is no embedded upstream
 	closers  []func() error          // in the order of opening
 }
@@ -88,9 +89,10 @@ func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system
 		return nil, err
 	}
 	s.feeds = &feeds.Refresher{DataDir: c.DataDir, Config: c.Feeds, Log: log, OnChange: s.dataChanged(log)}
+	hosts := append(c.LocalHostnames(s.registry.Addr()), c.Registry.Hostnames...)
 	if s.gate, err = gate.New(gate.Options{
 		Config: c.Gate, Upstreams: upstreams, Catalog: cat, Verdicts: tiers, Data: data, Analyzer: analyzer, Syncing: s.syncing,
-		Audit: s.audit, Nobody: auth.Anonymous, SpoolDir: c.Path("spool"), ReportURL: s.pagesURL(), Metrics: metrics, Log: log, Now: time.Now,
+		Audit: s.audit, Nobody: auth.Anonymous, SpoolDir: c.Path("spool"), ReportURL: s.pagesURL(), Hosts: hosts, Metrics: metrics, Log: log, Now: time.Now,
 	}); err != nil {
 		return nil, err
 	}
@@ -103,6 +105,11 @@ func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system
 	}
 	s.garbage = &garbage.Collector{Config: c.Storage.GC, Gate: s.gate, Catalog: cat, Local: s.local, Name: c.EmbeddedName(), Audit: s.audit, Log: log, Now: time.Now}
 	metrics.FeedAge(func() map[string]time.Duration { return feedAges(data) })
+	if c.Admission.Enabled {
+		if s.webhook, err = openAdmission(c, s.gate, s.gate, metrics, log); err != nil {
+			return nil, err
+		}
+	}
 	return s, s.openDoors(upstreams, metrics, log)
 }
 
@@ -194,6 +201,9 @@ func (s *system) parts() []func(context.Context) error {
 	}
 	if s.local != nil {
 		all = append(all, s.local.Run)
+	}
+	if s.webhook != nil {
+		all = append(all, s.webhook.parts...)
 	}
 	return all
 }

@@ -86,6 +86,9 @@ type Score struct {
 	Vector string  // of the newest CVSS 3; where there is none, of CVSS 4, else of CVSS 2
 	Base   float64 // base score of Vector
 	Source string  // who scored: "nvd@nist.gov", ...
+	// Modified is when NVD changed the entry; FromNVD alone tells it, no index
+	// has it.
+	Modified time.Time
 }
 
 // Revision names one state of the data. Sequence rises with every build on one

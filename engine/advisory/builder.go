@@ -22,6 +22,7 @@ import (
 type Builder struct {
 	dir      string
 	segments []*segment
+	carried  []source
 	old      *Index // values that did not change are copied from it; may be nil
 	coverage []Coverage
 
@@ -83,7 +84,11 @@ func (b *Builder) Add(a Advisory) error {
 	if key.Ecosystem == "" || a.ID == "" || len(a.ID) > maxID || strings.IndexByte(a.ID, 0) >= 0 {
 		return fmt.Errorf("%w: advisory %.64q without ecosystem, or its id", errBadKey, a.ID)
 	}
-	return b.put(record{key: sortKey(key, a.ID), rank: timeRank(a.Modified), part: encodeValue([]Advisory{a})})
+	return b.put(newRecord(key, a))
+}
+
+func newRecord(key Key, a Advisory) record {
+	return record{key: sortKey(key, a.ID), rank: timeRank(a.Modified), part: encodeValue([]Advisory{a})}
 }
 
 // AddScore takes what NVD says of one CVE. Of several for one CVE the one with
@@ -96,8 +101,10 @@ func (b *Builder) AddScore(s Score) error {
 	if !(s.Base >= 0 && s.Base <= 10) || math.Signbit(s.Base) {
 		return fmt.Errorf("score of %.64s out of bounds: %v", s.CVE, s.Base)
 	}
-	return b.put(record{key: sortKey(key, ""), rank: math.Float64bits(s.Base), part: encodeScore(s)})
+	return b.put(record{key: sortKey(key, ""), rank: scoreRank(s), part: encodeScore(s)})
 }
+
+func scoreRank(s Score) uint64 { return math.Float64bits(s.Base) }
 
 // SetCoverage says what the index has. Synced is not part of the content: it
 // does not change the digest.
@@ -167,7 +174,7 @@ func (b *Builder) write(w *writer) error {
 	for _, s := range b.segments {
 		sources = append(sources, s)
 	}
-	m, err := newMerger(sources)
+	m, err := newMerger(append(sources, b.carried...))
 	if err != nil {
 		return err
 	}

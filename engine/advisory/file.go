@@ -34,6 +34,9 @@ const (
 	// are used again, only when it is the same.
 	formatVersion = "\x03"
 
+	// Format names the format for those who keep segments.
+	Format = formatVersion
+
 	magic      = "PRATIDX" + formatVersion
 	headerSize = pageSize
 	entrySize  = 32

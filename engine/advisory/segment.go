@@ -102,6 +102,15 @@ func (b *Builder) AddSegment(path string, without map[string]bool) (meta []byte,
 	return meta, nil
 }
 
+// SegmentMeta returns the meta of a segment. The rest is not looked at.
+func SegmentMeta(path string) ([]byte, error) {
+	s, meta, err := openSegment(path)
+	if err != nil {
+		return nil, err
+	}
+	return meta, s.close()
+}
+
 // EachNote visits the notes of a segment by ID, and returns its meta. It reads
 // the whole file: what is visited counts once it has returned without error.
 func EachNote(path string, visit func(id string, modified time.Time, note []byte) error) (meta []byte, err error) {

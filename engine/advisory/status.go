@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/pratique/pratique/engine/pkgver"
 )
 
 // Status is what moves without a new revision: when each feed was last asked.
@@ -24,15 +26,42 @@ type Status struct {
 
 // FeedStatus is the state of one ecosystem of one source.
 type FeedStatus struct {
-	Source    string    `json:"source"`
-	Ecosystem string    `json:"ecosystem"` // without release suffix; "NVD" for scores
-	Records   int       `json:"records"`   // records in the index
-	Skipped   int       `json:"skipped"`   // records that could not be read
-	Newest    time.Time `json:"newest,omitzero"`
-	Synced    time.Time `json:"synced,omitzero"` // last success; zero: never
-	Tried     time.Time `json:"tried,omitzero"`
-	Error     string    `json:"error,omitempty"` // of the last try; empty after a success
-	Size      int64     `json:"size"`            // bytes of the download
+	Source    string `json:"source"`
+	Ecosystem string `json:"ecosystem"` // without release suffix; a name of its own where the source is one feed: "NVD", "secdb"
+	Records   int    `json:"records"`   // records in the index
+	Skipped   int    `json:"skipped"`   // records that could not be read
+	// Unclear counts the product ids of CSAF documents that could not be
+	// understood: what is said of them is missing from the index.
+	Unclear        int       `json:"unclear,omitempty"`
+	UnclearExample string    `json:"unclear_example,omitempty"`
+	Newest         time.Time `json:"newest,omitzero"`
+	Synced         time.Time `json:"synced,omitzero"` // last success; zero: never
+	Tried          time.Time `json:"tried,omitzero"`
+	Error          string    `json:"error,omitempty"` // of the last try; empty after a success
+	Size           int64     `json:"size"`            // bytes of the download
+	// Kept: what the index has of the feed was not made of the downloads here. It
+	// came with a bundle, or the downloads are older or gone; it stays in force
+	// until the source has newer data.
+	Kept bool `json:"kept,omitempty"`
+}
+
+// FeedOf finds the feed that gives what a coverage counts. An OSV source has a
+// feed for each ecosystem. Any other source is one feed, whose name is no
+// ecosystem ("secdb") and which gives all that is counted for its source.
+func FeedOf(feeds []FeedStatus, c Coverage) (FeedStatus, bool) {
+	var only FeedStatus
+	n := 0
+	for _, f := range feeds {
+		if f.Source != c.Source {
+			continue
+		}
+		if f.Ecosystem == pkgver.Base(c.Ecosystem) {
+			return f, true
+		}
+		only = f
+		n++
+	}
+	return only, n == 1 && !pkgver.Known(only.Ecosystem)
 }
 
 const (

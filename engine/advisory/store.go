@@ -7,8 +7,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/pratique/pratique/engine/pkgver"
 )
 
 // Store hands out the newest index of a directory while another process may put
@@ -185,10 +183,8 @@ func (sn *Snapshot) Coverages() []Coverage {
 }
 
 func (sn *Snapshot) synced(c Coverage) Coverage {
-	for _, f := range sn.feeds {
-		if f.Source == c.Source && f.Ecosystem == pkgver.Base(c.Ecosystem) && f.Synced.After(c.Synced) {
-			c.Synced = f.Synced
-		}
+	if f, ok := FeedOf(sn.feeds, c); ok && f.Synced.After(c.Synced) {
+		c.Synced = f.Synced
 	}
 	return c
 }

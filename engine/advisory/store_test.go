@@ -169,3 +169,27 @@ func reload(t *testing.T, store *advisory.Store, want bool) {
 		t.Fatalf("reload: changed %v, %v; want %v", changed, err, want)
 	}
 }
+
+// TestStoreRenewsSourcesOfOneFeed: secdb and Debian's tracker are asked as one
+// feed, whose name is no ecosystem; what they cover is as fresh as their answer.
+func TestStoreRenewsSourcesOfOneFeed(t *testing.T) {
+	dir := t.TempDir()
+	build(t, dir, 1, sample(), nil,
+		advisory.Coverage{Ecosystem: "Alpine:v3.20", Source: "alpine-main", Records: 1, Synced: built},
+		advisory.Coverage{Ecosystem: "Debian:12", Source: "debian", Records: 1, Synced: built},
+		advisory.Coverage{Ecosystem: "npm", Source: "osv", Records: 1, Synced: built})
+	later := built.Add(time.Hour)
+	if err := advisory.WriteStatus(dir, advisory.Status{Feeds: []advisory.FeedStatus{
+		{Source: "alpine-main", Ecosystem: "secdb", Synced: later}, {Source: "debian", Ecosystem: "Debian tracker", Synced: later},
+		{Source: "osv", Ecosystem: "PyPI", Synced: later}, {Source: "osv", Ecosystem: "Go", Synced: later},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	now, _ := openStore(t, dir).Current()
+	defer now.Release()
+	for ecosystem, want := range map[string]time.Time{"Alpine:v3.20": later, "Debian:12": later, "npm": built} {
+		if c, ok := now.Covers(ecosystem); !ok || !c.Synced.Equal(want) {
+			t.Errorf("%s was synced %s, want %s", ecosystem, c.Synced, want)
+		}
+	}
+}

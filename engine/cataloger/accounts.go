@@ -73,13 +73,19 @@ func readGroup(r io.Reader, out *Result) {
 
 // readSudoers keeps the lines that ask for no password: sudoers(5).
 func readSudoers(r io.Reader, out *Result) {
-	count := 0
-	for in := newLines(r); in.next() && count < maxAccounts; {
+	for in := newLines(r); in.next(); {
+		if in.cut {
+			out.bad("a line is too long, and only its beginning was read")
+		}
 		line := strings.TrimSpace(in.text)
 		if line == "" || line[0] == '#' || !strings.Contains(line, "NOPASSWD") && !strings.Contains(line, "!authenticate") {
 			continue
 		}
-		count++
+		if len(out.Sudoers) == maxAccounts {
+			out.bad("there are too many lines that ask for no password")
+			continue
+		}
 		out.Sudoers = append(out.Sudoers, inventory.Sudoer{Path: out.Path, Line: inventory.Printable(line[:min(len(line), maxField)])})
 	}
+	out.close("account-records")
 }

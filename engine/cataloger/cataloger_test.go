@@ -154,3 +154,26 @@ func TestHardLinkCopy(t *testing.T) {
 		t.Errorf("%+v", copied)
 	}
 }
+
+// TestSudoersBeyondTheLimits: lines beyond the limit, and the end of a long one.
+func TestSudoersBeyondTheLimits(t *testing.T) {
+	line := "u ALL=(ALL) NOPASSWD: ALL\n"
+	for name, test := range map[string]struct {
+		text  string
+		lines int
+		gaps  []string
+	}{
+		"as many as may be": {strings.Repeat(line, 10_000), 10_000, nil},
+		"one more":          {strings.Repeat(line, 10_001), 10_000, []string{"partial account-records"}},
+		"a long line":       {"u ALL=" + strings.Repeat(" ", 64<<10) + "NOPASSWD: ALL\n" + line, 1, []string{"partial account-records"}},
+	} {
+		r := read(t, "etc/sudoers.d/a", test.text)
+		var gaps []string
+		for _, g := range r.Gaps {
+			gaps = append(gaps, string(g.Kind)+" "+g.Code)
+		}
+		if diff := cmp.Diff(test.gaps, gaps); diff != "" || len(r.Sudoers) != test.lines {
+			t.Errorf("%s: %d lines %s", name, len(r.Sudoers), diff)
+		}
+	}
+}

@@ -56,7 +56,8 @@ type Finding struct {
 	Type    string   `json:"type"`
 	PURL    string   `json:"purl,omitempty"`
 	// MatchedAs is the name under which the advisory knows the package, when it
-	// is not Package (the source package of Debian, the origin of Alpine).
+	// is not Package (the source package of Debian, the origin of Alpine, the CPE
+	// where only NVD knows the product: the least exact of all matches).
 	MatchedAs      string    `json:"matched_as,omitempty"`
 	Fixed          string    `json:"fixed,omitempty"` // smallest version that is free of it; empty when there is none
 	WillNotFix     bool      `json:"will_not_fix,omitempty"`

@@ -18,7 +18,7 @@ import (
 // EngineVersion names the rules by which layers are read. It is part of the
 // key of every stored Report and rises when a cataloger or the squash learns
 // something new, so that old reports are renewed. Greater is newer.
-const EngineVersion = 2
+const EngineVersion = 3
 
 // Maker is who made a report or an inventory: the rules, and the configuration
 // that says what is gathered. What another maker made is made anew.

@@ -3,6 +3,7 @@ package layer_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/layer"
 	it "github.com/pratique/pratique/internal/imagetest"
@@ -210,5 +212,70 @@ func TestHeldFiles(t *testing.T) {
 	config.Limits.Spool = 10
 	if got := codes(analyzeBy(t, config, database).Gaps); !cmp.Equal(got, []string{"blind file-unread"}) {
 		t.Errorf("no room on disk: %v", got)
+	}
+}
+
+// tokens are lines with a credential each.
+func tokens(n int) string {
+	var b strings.Builder
+	for i := range n {
+		sum := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+		fmt.Fprintf(&b, "T=ghp_%.36x\n", sum[:18])
+	}
+	return b.String()
+}
+
+// TestWhatIsCutIsAGap: credentials beyond what one file may have, text that looks
+// like nothing but credentials, and the end of a licence file.
+func TestWhatIsCutIsAGap(t *testing.T) {
+	for name, test := range map[string]struct {
+		path, text string
+		want       []string
+	}{
+		"few":              {"a", tokens(3), []string{}},
+		"many credentials": {"a", tokens(1001), []string{"partial too-many-findings"}},
+		"nothing else":     {"a", strings.Repeat("facebook = \""+strings.Repeat("0123456789abcdef", 2)+"\"\n", 45_000), []string{"partial secrets-unread", "partial too-many-findings"}},
+		"licence":          {"LICENSE", strings.Repeat("MIT License\n", 1000), []string{}},
+		"long licence":     {"LICENSE", strings.Repeat("MIT License\n", 30_000), []string{"partial license-too-large"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := layer.DefaultConfig()
+			config.Licenses = layer.LicensesMetadata
+			r := analyzeBy(t, config, it.File(test.path, test.text))
+			if diff := cmp.Diff(test.want, codes(r.Gaps)); diff != "" {
+				t.Error(diff)
+			}
+			for _, g := range r.Gaps {
+				if g.Path != test.path {
+					t.Errorf("%+v", g)
+				}
+			}
+		})
+	}
+}
+
+// TestSettingsThatAreCut: credentials of the configuration beyond the limit, and
+// beyond what one variable may have.
+func TestSettingsThatAreCut(t *testing.T) {
+	config := layer.DefaultConfig()
+	config.Licenses, config.Limits.Findings = layer.LicensesMetadata, 2
+	for name, test := range map[string]struct {
+		env  []string
+		want []string
+	}{
+		"as many as may be": {strings.Split(strings.TrimSpace(tokens(2)), "\n"), nil},
+		"one more":          {strings.Split(strings.TrimSpace(tokens(3)), "\n"), []string{"partial too-many-findings -1 the image's configuration holds 1 more credentials; they are not listed"}},
+		"in one variable":   {[]string{tokens(1001)}, []string{"partial too-many-findings -1 the image's configuration holds 999 more credentials; they are not listed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all, _, gaps, err := analyzer(t, config).Settings(&image.Config{Runtime: &image.Runtime{Env: test.env}})
+			var got []string
+			for _, g := range gaps {
+				got = append(got, fmt.Sprintf("%s %s %d %s", g.Kind, g.Code, g.Layer, g.Detail))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" || err != nil || len(all) != 2 {
+				t.Errorf("%d, %v %s", len(all), err, diff)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -10,17 +11,21 @@ import (
 )
 
 // Settings looks for credentials in what is in no layer: the environment, the
-// labels and the history of an image. The history that is handed back is fit to
-// be shown.
-func (a *Analyzer) Settings(c *image.Config) (all []inventory.Secret, history []image.History, err error) {
+// labels and the history of an image, and tells what was not looked at. The
+// history that is handed back is fit to be shown.
+func (a *Analyzer) Settings(c *image.Config) (all []inventory.Secret, history []image.History, gaps []inventory.Gap, err error) {
 	t, err := a.tools()
 	if err != nil || t.secrets == nil {
-		return nil, c.History, err
+		return nil, c.History, nil, err
 	}
+	omitted, unread := 0, int64(0)
 	look := func(text string, as inventory.Secret) {
-		for _, f := range t.secrets.ScanString("", text) {
+		st := t.secrets.Stream("")
+		_, _ = st.Write([]byte(text)) // never fails
+		for _, f := range st.Close() {
 			all = append(all, told(&f, as))
 		}
+		omitted, unread = omitted+st.Omitted(), unread+st.Unread()
 	}
 	if r := c.Runtime; r != nil {
 		for _, variable := range r.Env {
@@ -41,7 +46,19 @@ func (a *Analyzer) Settings(c *image.Config) (all []inventory.Secret, history []
 		h.CreatedBy = t.secrets.Redact(h.CreatedBy)
 		history = append(history, h)
 	}
-	return all[:min(len(all), a.config.Limits.Findings)], history, nil
+	if most := a.config.Limits.Findings; len(all) > most {
+		omitted += len(all) - most
+		all = all[:most]
+	}
+	if omitted > 0 {
+		gaps = append(gaps, inventory.Gap{Kind: inventory.Partial, Code: "too-many-findings", Layer: -1,
+			Detail: fmt.Sprintf("the image's configuration holds %d more credentials; they are not listed", omitted)})
+	}
+	if unread > 0 {
+		gaps = append(gaps, inventory.Gap{Kind: inventory.Partial, Code: "secrets-unread", Layer: -1,
+			Detail: fmt.Sprintf("so much of the image's configuration looks like credentials that %d bytes of it were not searched for them", unread)})
+	}
+	return all, history, gaps, nil
 }
 
 // told fills in what a finding says.

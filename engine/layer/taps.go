@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"fmt"
 	"path"
 	"strings"
 
@@ -22,7 +23,7 @@ func (rec *recorder) taps(list []tap, c *content) []tap {
 		list = append(list, &expressionTap{keeper: keeper{limit: rec.limits.Content}})
 	}
 	if rec.config.Licenses != LicensesOff && text && license.IsLicenseFile(c.path) {
-		list = append(list, &licenseTap{keeper{limit: maxLicense}})
+		list = append(list, &licenseTap{keeper{limit: license.MaxText}})
 	}
 	if rec.wanted(c.path) {
 		list = append(list, &retrieveTap{keeper{limit: min(rec.limits.Content, rec.limits.Contents-rec.kept)}})
@@ -70,6 +71,12 @@ func (t *secretTap) end(rec *recorder, path string) {
 			rec.report.Secrets = append(rec.report.Secrets, told(&f, inventory.Secret{Where: "file", Path: path}))
 		}
 	}
+	if n := t.Omitted(); n > 0 {
+		rec.gap(inventory.Partial, "too-many-findings", path, fmt.Sprintf("the file holds %d more credentials; they are not listed", n))
+	}
+	if n := t.Unread(); n > 0 {
+		rec.gap(inventory.Partial, "secrets-unread", path, fmt.Sprintf("so much of the file looks like credentials that %d bytes of it were not searched for them", n))
+	}
 }
 
 // expressionTap looks for the configured expressions.
@@ -88,13 +95,13 @@ func (t *expressionTap) end(rec *recorder, path string) {
 	}
 }
 
-// maxLicense is how much of a licence file is read, in bytes.
-const maxLicense = 256 << 10
-
 // licenseTap recognises licences.
 type licenseTap struct{ keeper }
 
 func (t *licenseTap) end(rec *recorder, path string) {
+	if t.cut {
+		rec.gap(inventory.Partial, "license-too-large", path, fmt.Sprintf("only the first %d bytes of the file were searched for licences", license.MaxText))
+	}
 	found := inventory.LicenseFile{Path: path}
 	if expressions, ok := license.Copyright(t.kept); ok {
 		found.Expression, found.Coverage = license.All(expressions), 1

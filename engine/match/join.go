@@ -16,6 +16,8 @@ type hit struct {
 	as       *lookup
 	fixed    string
 	names    []string
+	// aside: another record decides, this one only rates.
+	aside bool
 }
 
 // join groups the hits of one target: advisories that share a name are one
@@ -24,13 +26,17 @@ type hit struct {
 // A distribution's erratum (DSA, DLA) names many vulnerabilities that one
 // update fixes. It joins none of them, nor gives one the name of another: it is
 // added to the groups of its CVEs, and stands alone only for those that have no
-// record of their own.
-func join(hits []hit) [][]hit {
-	var single, errata []hit
+// record of their own. What a vendor states of single CVEs beside its errata is
+// added last; see addStatements.
+func join(hits []hit, done settled) [][]hit {
+	var single, errata, stated []hit
 	for _, h := range hits {
-		if isErratum(h.advisory) {
+		switch {
+		case isStatement(h.advisory):
+			stated = append(stated, h)
+		case isErratum(h.advisory):
 			errata = append(errata, h)
-		} else {
+		default:
 			single = append(single, h)
 		}
 	}
@@ -50,6 +56,7 @@ func join(hits []hit) [][]hit {
 			groups = append(groups, []hit{alone})
 		}
 	}
+	groups = addStatements(groups, stated, done)
 	for _, g := range groups {
 		slices.SortStableFunc(g, func(a, b hit) int { return preference(a.advisory, b.advisory) })
 	}
@@ -153,6 +160,8 @@ func preference(a, b *advisory.Advisory) int {
 
 func rank(a *advisory.Advisory) int {
 	switch {
+	case isStatement(a):
+		return 6
 	case isErratum(a):
 		return 1
 	case isDistro(a):
@@ -175,16 +184,18 @@ func (m *matcher) finding(t *target, group []hit) finding.Finding {
 		ID: first.ID, Package: t.pkg.Name, Version: t.pkg.Version, Type: t.pkg.Type, PURL: t.pkg.PURL,
 		Feed: first.Ecosystem, Locations: t.locations, Layer: t.pkg.Layer,
 	}
-	if as := group[0].as; as.name != t.pkg.Name {
-		f.MatchedAs = as.name
+	if name := group[0].as.packageName(); name != t.pkg.Name {
+		f.MatchedAs = name
 	}
 	m.origin(&f, t.pkg.Layer)
 	for _, h := range group {
 		a := h.advisory
 		f.Aliases = append(f.Aliases, h.names...)
-		f.Fixed = m.laterOr(h.as.ecosystem, f.Fixed, h.fixed)
-		f.WillNotFix = f.WillNotFix || a.WillNotFix
-		f.VendorStatus = cmp.Or(f.VendorStatus, a.Status)
+		if !h.aside {
+			f.Fixed = m.laterOr(h.as.ecosystem, f.Fixed, h.fixed)
+			f.WillNotFix = f.WillNotFix || a.WillNotFix
+			f.VendorStatus = cmp.Or(f.VendorStatus, a.Status)
+		}
 		f.Class = cmp.Or(f.Class, a.Kind)
 		f.Related = append(f.Related, a.Related...)
 		f.URL = cmp.Or(f.URL, a.URL)

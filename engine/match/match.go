@@ -128,7 +128,8 @@ func (m *matcher) match(t *target) {
 	m.count(t)
 	var hits []hit
 	var unclear []string
-	denied := map[string]bool{} // what the vendor says does not affect the package
+	denied := denials{}
+	done := settled{}
 	for i := range t.lookups {
 		l := &t.lookups[i]
 		m.res.Keys = append(m.res.Keys, Key{Ecosystem: l.ecosystem, Package: advisory.NormalizeName(l.ecosystem, l.name)})
@@ -143,13 +144,19 @@ func (m *matcher) match(t *target) {
 				continue
 			}
 			fixed, affected, err := m.affected(a, l)
+			if err == nil {
+				done.note(a)
+			}
 			switch {
 			case err != nil:
 				unclear = append(unclear, a.ID)
 			case affected && a.Status == advisory.StatusNotAffected:
-				deny(denied, names(a))
+				// Of a stream, or of none: a package of another one is not meant.
+				if a.Module == t.pkg.Module {
+					deny(denied, names(a), !l.ofSource())
+				}
 			case affected:
-				hits = append(hits, hit{a, l, fixed, names(a)})
+				hits = append(hits, hit{advisory: a, as: l, fixed: fixed, names: names(a)})
 			}
 		}
 	}
@@ -158,7 +165,7 @@ func (m *matcher) match(t *target) {
 		m.gap(inventory.Partial, GapIncomparable, t, fmt.Sprintf("version %q of %s package %q cannot be compared with %s",
 			t.lookups[0].version, t.lookups[0].ecosystem, t.lookups[0].name, abridge(slices.Compact(unclear))))
 	}
-	for _, group := range join(admitted(hits, denied)) {
+	for _, group := range join(admitted(hits, denied), done) {
 		m.res.Findings = append(m.res.Findings, m.finding(t, group))
 	}
 }
@@ -173,28 +180,35 @@ func otherModule(a *advisory.Advisory, t *target) bool {
 	return t.pkg.Module != "" || !strings.Contains(t.pkg.Version, ".module")
 }
 
+// denials are the names of what the vendor says does not affect the package; true
+// when it says so of the package itself, not of its source package alone.
+type denials map[string]bool
+
 // deny notes the CVEs among names; of a record without any, all its names.
-func deny(denied map[string]bool, names []string) {
+func deny(denied denials, names []string, itself bool) {
 	hasCVE := slices.ContainsFunc(names, isCVE)
 	for _, name := range names {
 		if !hasCVE || isCVE(name) {
-			denied[name] = true
+			denied[name] = denied[name] || itself
 		}
 	}
 }
 
-// admitted drops the hits of which every CVE is denied by the vendor.
-func admitted(hits []hit, denied map[string]bool) []hit {
+// admitted drops the hits of which every CVE is denied by the vendor. What is
+// said of the source package does not deny what is said of the package itself.
+func admitted(hits []hit, denied denials) []hit {
 	if len(denied) == 0 {
 		return hits
 	}
 	return slices.DeleteFunc(hits, func(h hit) bool {
 		some := false
 		for _, name := range h.names {
-			if isCVE(name) && !denied[name] {
+			itself, is := denied[name]
+			is = is && (itself || h.as.ofSource())
+			if isCVE(name) && !is {
 				return false
 			}
-			some = some || denied[name]
+			some = some || is
 		}
 		return some
 	})

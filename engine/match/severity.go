@@ -1,6 +1,8 @@
 package match
 
 import (
+	"slices"
+
 	"github.com/pratique/pratique/engine/finding"
 )
 
@@ -23,7 +25,7 @@ func (m *matcher) rate(f *finding.Finding, group []hit) {
 			f.Score = nvd.Base
 		}
 	}
-	if severity, from, ok := rating(group, true); ok {
+	if severity, from, ok := rating(group, true); ok && ratesAll(group) {
 		f.Severity, f.SeveritySource = severity, from
 		return
 	}
@@ -99,6 +101,27 @@ func (m *matcher) nvd(f *finding.Finding) (best CVSS, vector string, ok bool) {
 		}
 	}
 	return best, vector, ok
+}
+
+// ratesAll reports whether the vendor's last word is said of every CVE of the
+// finding: of an erratum it may be known for some alone.
+func ratesAll(group []hit) bool {
+	said := map[string]bool{}
+	for _, h := range group {
+		if h.advisory.VendorFinal && h.advisory.Rating != "" {
+			for _, name := range h.names {
+				said[name] = true
+			}
+		}
+	}
+	for _, h := range group {
+		for _, name := range slices.Concat(h.names, h.advisory.Related) {
+			if isCVE(name) && !said[name] {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // rating gives the highest severity word of the records; final asks for those

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/inventory"
 	"github.com/pratique/pratique/engine/pkgver"
 )
@@ -60,7 +61,8 @@ const (
 
 // ecosystemOf names OSV's ecosystem of a type of language package. Programs that
 // are known by their version alone are judged by Bitnami's records, which are
-// about the upstream versions of servers and runtimes.
+// about the upstream versions of servers and runtimes; what Bitnami does not
+// speak of is also looked up in NVD, by CPE.
 var ecosystemOf = map[string]string{
 	inventory.TypeGo:       "Go",
 	inventory.TypeNpm:      "npm",
@@ -128,6 +130,9 @@ func (m *matcher) newTarget(p inventory.Package) *target {
 			}
 			t.lookups = []lookup{{ecosystem, name, p.Version}}
 		}
+		if product, ok := advisory.CPEProduct(p.CPE); ok && p.Type == inventory.TypeBinary {
+			t.lookups = append(t.lookups, lookup{advisory.NVD, product, p.Version})
+		}
 		return t
 	}
 	for _, ecosystem := range m.ecosystems(&p) {
@@ -156,7 +161,14 @@ func (m *matcher) ecosystems(p *inventory.Package) []string {
 func systemLookups(p *inventory.Package, ecosystem string) []lookup {
 	binary := lookup{ecosystem, p.Name, p.Version}
 	source := lookup{ecosystem, cmp.Or(p.Source, p.Name), cmp.Or(p.SourceVersion, p.Version)}
-	switch how := naming[pkgver.Base(ecosystem)]; {
+	base := pkgver.Base(ecosystem)
+	switch suffix := statements[base]; suffix {
+	case advisory.SourceSuffix:
+		return []lookup{binary, {ecosystem, source.name + suffix, source.version}}
+	case advisory.BinarySuffix:
+		return []lookup{source, {ecosystem, binary.name + suffix, binary.version}}
+	}
+	switch how := naming[base]; {
 	case how == byBinary:
 		return []lookup{binary}
 	case how == byEither && binary.name != source.name:

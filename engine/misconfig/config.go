@@ -66,6 +66,9 @@ const maxCommand = 64 << 10
 // the text of a shell.
 func (c *checker) command(words []string) {
 	for _, text := range words {
+		if len(text) > maxCommand {
+			c.long++
+		}
 		for word := range strings.FieldsSeq(text[:min(len(text), maxCommand)]) {
 			word = strings.Trim(word, `"';&`)
 			base, dir := path.Base(word), path.Dir(word)

@@ -8,29 +8,43 @@ package misconfig
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
 )
 
-// Check lists what is wrong with an image, the gravest first. The history is
-// shown in findings: it is to hold no secret any more. Nothing is said of a
-// configuration that is not known (nil).
-func Check(im *inventory.Image, r *image.Runtime, history []image.History) []inventory.Misconfiguration {
+// Check lists what is wrong with an image, the gravest first, and what it did not
+// look at. The history is shown in findings: it is to hold no secret any more.
+// Nothing is said of a configuration that is not known (nil).
+func Check(im *inventory.Image, r *image.Runtime, history []image.History) ([]inventory.Misconfiguration, []inventory.Gap) {
 	c := &checker{image: im, layers: layersOf(history)}
 	if r != nil {
 		c.runtime(r)
 	}
 	c.history(history)
-	for _, f := range im.Marked {
+	c.accounts()
+	for _, f := range im.Marked { // last: a layer may have any number of them
 		c.file(f)
 	}
-	c.accounts()
 	slices.SortStableFunc(c.found, func(a, b inventory.Misconfiguration) int {
 		return cmp.Or(cmp.Compare(rank[b.Severity], rank[a.Severity]), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Layer, b.Layer))
 	})
-	return c.found
+	return c.found, c.gaps()
+}
+
+// gaps tells what was left out.
+func (c *checker) gaps() []inventory.Gap {
+	var all []inventory.Gap
+	add := func(code, format string, n int) {
+		if n > 0 {
+			all = append(all, inventory.Gap{Kind: inventory.Partial, Code: code, Layer: -1, Detail: fmt.Sprintf(format, n)})
+		}
+	}
+	add("too-many-settings", "%d more unsafe settings are not listed", c.omitted)
+	add("command-too-long", "%d words of the command are too long to be looked at whole", c.long)
+	return all
 }
 
 // Tags looks at the tags that an image is called by. They belong to a request or
@@ -53,11 +67,15 @@ type checker struct {
 	image  *inventory.Image
 	layers []int // that each step of the history made; -1 for none
 	found  []inventory.Misconfiguration
+
+	omitted int // findings beyond maxFound
+	long    int // words of the command beyond maxCommand
 }
 
 // add notes one finding by its rule.
 func (c *checker) add(id, path, detail string, layer int) {
 	if len(c.found) >= maxFound {
+		c.omitted++
 		return
 	}
 	r := rules[id]

@@ -1,6 +1,7 @@
 package misconfig_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -13,6 +14,15 @@ import (
 
 // healthy is a configuration that nothing is wrong with.
 func healthy() *image.Runtime { return &image.Runtime{User: "10001:10001", Healthcheck: true} }
+
+// check is Check where nothing is left out.
+func check(im *inventory.Image, r *image.Runtime, history []image.History) []inventory.Misconfiguration {
+	found, gaps := misconfig.Check(im, r, history)
+	if len(gaps) > 0 {
+		panic(gaps[0].Detail)
+	}
+	return found
+}
 
 func told(all []inventory.Misconfiguration) []string {
 	list := []string{}
@@ -53,12 +63,12 @@ func TestRuntime(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := healthy()
 			test.set(r)
-			if diff := cmp.Diff(test.want, told(misconfig.Check(&inventory.Image{}, r, nil))); diff != "" {
+			if diff := cmp.Diff(test.want, told(check(&inventory.Image{}, r, nil))); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
-	if got := misconfig.Check(&inventory.Image{}, nil, nil); len(got) > 0 {
+	if got := check(&inventory.Image{}, nil, nil); len(got) > 0 {
 		t.Errorf("a configuration that is not known: %v", told(got))
 	}
 }
@@ -97,7 +107,7 @@ func TestHistory(t *testing.T) {
 		"RUN /bin/sh -c apt-get update && apt-get install -y curl":                               "",
 		"/bin/sh -c chmod 755 /app":                                                              "",
 	} {
-		found := misconfig.Check(&inventory.Image{}, healthy(), []image.History{{CreatedBy: "FROM", Empty: true}, {CreatedBy: text}})
+		found := check(&inventory.Image{}, healthy(), []image.History{{CreatedBy: "FROM", Empty: true}, {CreatedBy: text}})
 		got := ""
 		for _, m := range found {
 			got += m.Rule
@@ -114,7 +124,7 @@ func TestHistory(t *testing.T) {
 // TestLongHistory: what is not looked at is told.
 func TestLongHistory(t *testing.T) {
 	steps := []image.History{{CreatedBy: "true"}, {CreatedBy: strings.Repeat("true && ", 200_000)}}
-	if diff := cmp.Diff([]string{"medium history-too-long"}, told(misconfig.Check(&inventory.Image{}, healthy(), steps))); diff != "" {
+	if diff := cmp.Diff([]string{"medium history-too-long"}, told(check(&inventory.Image{}, healthy(), steps))); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -143,13 +153,13 @@ func TestFiles(t *testing.T) {
 		{"passwd for all", file("etc/passwd", 0o666, ""), []string{"critical writable-account etc/passwd"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := misconfig.Check(&inventory.Image{Marked: []inventory.MarkedFile{test.file}}, healthy(), nil)
+			got := check(&inventory.Image{Marked: []inventory.MarkedFile{test.file}}, healthy(), nil)
 			if diff := cmp.Diff(test.want, told(got)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
-	caps := misconfig.Check(&inventory.Image{Marked: []inventory.MarkedFile{file("usr/bin/netd", 0o755, "0100000200042000000000000000000000000000")}}, healthy(), nil)
+	caps := check(&inventory.Image{Marked: []inventory.MarkedFile{file("usr/bin/netd", 0o755, "0100000200042000000000000000000000000000")}}, healthy(), nil)
 	if caps[0].Detail != "cap_net_bind_service,cap_sys_admin" || caps[0].Layer != 2 {
 		t.Errorf("%+v", caps[0])
 	}
@@ -164,7 +174,7 @@ func TestAccounts(t *testing.T) {
 		Sudoers: []inventory.Sudoer{{Path: "etc/sudoers", Line: "dev ALL=(ALL) NOPASSWD: ALL"}},
 	}
 	want := []string{"critical empty-password etc/passwd", "critical empty-password etc/shadow", "high second-root etc/passwd", "high sudo-nopasswd etc/sudoers"}
-	if diff := cmp.Diff(want, told(misconfig.Check(im, healthy(), nil))); diff != "" {
+	if diff := cmp.Diff(want, told(check(im, healthy(), nil))); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -174,7 +184,7 @@ func TestRootByAccount(t *testing.T) {
 	r := healthy()
 	r.User = "toor"
 	im := &inventory.Image{Accounts: []inventory.Account{{Path: "etc/passwd", Name: "toor", UID: "0", Password: "shadow"}}}
-	if diff := cmp.Diff([]string{"high second-root etc/passwd", "medium root-user"}, told(misconfig.Check(im, r, nil))); diff != "" {
+	if diff := cmp.Diff([]string{"high second-root etc/passwd", "medium root-user"}, told(check(im, r, nil))); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -189,12 +199,44 @@ func TestTags(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	got := told(misconfig.Secrets([]inventory.Secret{
+	found, gaps := misconfig.Secrets([]inventory.Secret{
 		{Where: "config.Env", Name: "TOKEN", Confidence: "high"}, {Where: "config.Env", Name: "MAYBE", Confidence: "low"}, {Where: "history", Confidence: "high"},
 		{Where: "file", Path: "a", Confidence: "high"}, {Where: "file", Path: "b", Deleted: true, Confidence: "high"}, {Where: "config.Labels", Confidence: "high"},
-	}))
+	})
+	got := told(found)
 	want := []string{"high secret-in-env", "high secret-in-history", "high secret-deleted b", "high secret-in-labels"}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" || len(gaps) > 0 {
+		t.Error(diff, gaps)
+	}
+}
+
+// TestOmissionsAreGaps: what is beyond the limits is told, and hides nothing
+// grave that there are few of.
+func TestOmissionsAreGaps(t *testing.T) {
+	im := &inventory.Image{Accounts: []inventory.Account{{Path: "etc/passwd", Name: "toor", UID: "0"}}}
+	for i := range 5001 {
+		im.Marked = append(im.Marked, inventory.MarkedFile{Path: fmt.Sprintf("f%04d", i), Kind: inventory.File, Mode: 0o666})
+	}
+	r := healthy()
+	r.Cmd = []string{"sh", "-c", strings.Repeat(" ", 64<<10) + "sshd"}
+	found, gaps := misconfig.Check(im, r, nil)
+	if got := told(found); len(got) != 5000 || got[0] != "high second-root etc/passwd" {
+		t.Errorf("%d, %.3q", len(got), got)
+	}
+	var all []inventory.Secret
+	for i := range 5001 {
+		all = append(all, inventory.Secret{Where: "config.Env", Name: fmt.Sprint(i), Confidence: "high"})
+	}
+	_, more := misconfig.Secrets(all)
+	var details []string
+	for _, g := range append(gaps, more...) {
+		if g.Kind != inventory.Partial || g.Layer != -1 {
+			t.Errorf("%+v", g)
+		}
+		details = append(details, g.Code+": "+g.Detail)
+	}
+	want := []string{"too-many-settings: 2 more unsafe settings are not listed", "command-too-long: 1 words of the command are too long to be looked at whole", "too-many-settings: 1 more unsafe settings are not listed"}
+	if diff := cmp.Diff(want, details); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -206,6 +248,6 @@ func FuzzHistory(f *testing.F) {
 	f.Fuzz(func(t *testing.T, step, caps, user string) {
 		r := healthy()
 		r.User = user
-		misconfig.Check(&inventory.Image{Marked: []inventory.MarkedFile{{Path: "a", Kind: inventory.File, Caps: caps}}}, r, []image.History{{CreatedBy: step}})
+		check(&inventory.Image{Marked: []inventory.MarkedFile{{Path: "a", Kind: inventory.File, Caps: caps}}}, r, []image.History{{CreatedBy: step}})
 	})
 }

@@ -5,7 +5,7 @@ import "github.com/pratique/pratique/engine/inventory"
 // Secrets lists what the credentials of an image say of its making: those in the
 // configuration, and those that a later layer deletes. What was found in files
 // that are still there is told as a secret alone.
-func Secrets(all []inventory.Secret) []inventory.Misconfiguration {
+func Secrets(all []inventory.Secret) ([]inventory.Misconfiguration, []inventory.Gap) {
 	c := &checker{}
 	for _, s := range all {
 		if s.Confidence != "high" {
@@ -22,5 +22,5 @@ func Secrets(all []inventory.Secret) []inventory.Misconfiguration {
 			c.add("secret-deleted", s.Path, s.Kind, s.Layer)
 		}
 	}
-	return c.found
+	return c.found, c.gaps()
 }

@@ -9,6 +9,9 @@ type rules struct {
 	form *regexp.Regexp
 	// respell changes spellings that the library would misorder; may be nil.
 	respell func(string) string
+	// as names an ecosystem of the same order, for one that the library does not
+	// know by its own name.
+	as string
 }
 
 var (
@@ -37,9 +40,11 @@ var (
 // https://ossf.github.io/osv-schema/#defined-ecosystems
 var ecosystems = map[string]rules{
 	"AlmaLinux":   {form: rpmForm},
+	"Azure Linux": {form: rpmForm, as: "Red Hat"},
 	"Mageia":      {form: rpmForm},
 	"openEuler":   {form: rpmForm},
 	"openSUSE":    {form: rpmForm},
+	"Photon OS":   {form: rpmForm, as: "Red Hat"},
 	"Red Hat":     {form: rpmForm},
 	"Rocky Linux": {form: rpmForm},
 	"SUSE":        {form: rpmForm},
@@ -62,6 +67,10 @@ var ecosystems = map[string]rules{
 	"Julia":       {form: semverForm},
 	"npm":         {form: semverForm, respell: respellNpm},
 	"SwiftURL":    {form: semverForm},
+
+	// Products by their CPE, whose versions have no order of their own: numbers
+	// and letters, as rpm compares them.
+	"NVD": {form: rpmForm, respell: respellCPE, as: "Red Hat"},
 
 	"CRAN":      {form: anyForm},
 	"Hackage":   {form: anyForm},

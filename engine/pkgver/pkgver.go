@@ -7,6 +7,7 @@
 package pkgver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -101,7 +102,7 @@ func parse(base string, r rules, version string) (parsed semantic.Version, err e
 		return nil, fmt.Errorf("%w: %s %q", ErrInvalidVersion, base, clip(version))
 	}
 	defer recoverAs(&err, base, version)
-	parsed, err = semantic.Parse(text, base)
+	parsed, err = semantic.Parse(text, cmp.Or(r.as, base))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s %q: %w", ErrInvalidVersion, base, clip(version), err)
 	}

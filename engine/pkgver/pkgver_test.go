@@ -47,6 +47,17 @@ func TestCompare(t *testing.T) {
 		{"go vendor package release", "Go", "go1.19.9-1.el9", "1.19.9", 0},
 		{"go devel", "Go", "devel go1.22-4d6ac0b1b2 Mon Jul 3 10:00:00 2023", "go1.22rc1", -1},
 		{"go devel after -0", "Go", "devel go1.22-4d6ac0b1b2", "1.22.0-0", +1},
+		{"product with a letter", "NVD", "1.1.1t", "1.1.1w", -1},
+		{"product without the letter", "NVD", "1.1.1", "1.1.1a", -1},
+		{"product with a patch", "NVD", "9.6p1", "9.6", +1},
+		{"product before a release", "NVD", "3.0.0-alpha1", "3.0.0", -1},
+		{"product with two numbers", "NVD", "2.90", "2.100", -1},
+		{"azure linux, a fix without the tag of the distribution", "Azure Linux:3", "20240524git3e722403cd16-6.azl3", "20240524git3e722403cd16-6", +1},
+		{"azure linux, before the fix", "Azure Linux:3", "3.3.0-2.azl3", "3.3.3-1", -1},
+		{"mariner", "Azure Linux:2", "1.1.1k-30.cm2", "1.1.1k-28.cm2", +1},
+		{"photon", "Photon OS:5.0", "3.0.13-1.ph5", "3.0.13-2.ph5", -1},
+		{"photon tilde", "Photon OS:4.0", "6.2~rc1-1.ph4", "6.2-1.ph4", -1},
+		{"photon epoch", "Photon OS:3.0", "1:2.1-1.ph3", "9.0-1.ph3", +1},
 		{"rpm", "AlmaLinux:9", "1:3.0.7-24.el9", "1:3.0.7-25.el9_3", -1},
 	}
 	for _, tt := range tests {

@@ -28,7 +28,7 @@ func (st *Stream) lookApart() {
 			continue
 		}
 		if len(r.apart.anchors) == 0 {
-			st.widen(i, window{max(st.start-1, 0), len(st.buf.text)})
+			st.widen(i, window{from: max(st.start-1, 0), to: len(st.buf.text)})
 		}
 		for _, anchor := range r.apart.anchors {
 			st.lookAnchor(i, []byte(anchor))
@@ -47,7 +47,7 @@ func (st *Stream) lookAnchor(i int, anchor []byte) {
 		if digitsBefore(text, at) < r.apart.digits || !r.followed(string(anchor), text, at, at+len(anchor)) {
 			continue
 		}
-		st.widen(i, window{max(at-r.before, 0), min(at+len(anchor)+r.after, len(text))})
+		st.widen(i, window{from: max(at-r.before, 0), to: min(at+len(anchor)+r.after, len(text))})
 	}
 }
 

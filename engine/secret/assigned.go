@@ -9,9 +9,15 @@ import (
 // assignment is a name to which a value is assigned, in the form that most of
 // gitleaks' rules share.
 type assignment struct {
-	tails map[string]int // by keyword that stands in the name: how much more of the name may follow it, in bytes
-	value []atom         // what is assigned begins with one of these; none: nothing is known
+	names  map[string]inName // by keyword that stands in the name
+	value  []form            // what is assigned has one of these
+	behind []form            // and one of these stands behind it, or the text ends
+	group  int               // of the expression, that holds the value; 0: none
 }
+
+// inName is how much more of a name may stand before and behind a keyword, in
+// bytes.
+type inName struct{ head, tail int }
 
 // maxNames bounds the names that are listed for one rule.
 const maxNames = 256
@@ -41,11 +47,15 @@ func assignmentOf(re *syntax.Regexp, keywords []string) *assignment {
 	if !ok {
 		return nil
 	}
-	a := &assignment{tails: map[string]int{}, value: valueOf(re.Sub[rest:])}
+	a := &assignment{names: map[string]inName{}}
+	if !a.readValue(re.Sub[rest:]) {
+		return nil
+	}
 	for _, word := range keywords {
 		for _, text := range names {
 			if i := strings.Index(text, word); i >= 0 {
-				a.tails[word] = max(a.tails[word], len(text)-i-len(word))
+				known := a.names[word]
+				a.names[word] = inName{max(known.head, i), max(known.tail, len(text)-i-len(word))}
 			}
 		}
 	}
@@ -114,111 +124,164 @@ func joined(parts []*syntax.Regexp) (all []string, ok bool) {
 	return all, true
 }
 
-// valueOf finds what the value must begin with: the class and the least length of
-// each alternative of the group behind the operator.
-func valueOf(parts []*syntax.Regexp) []atom {
-	i := slices.IndexFunc(parts, func(re *syntax.Regexp) bool { return isRepeat(re, 5) })
-	if i < 0 || i+1 == len(parts) {
-		return nil
+// readValue reads what stands behind the operator: up to five quotes, the value,
+// and what ends it. False when its forms are too many, or not of pieces.
+func (a *assignment) readValue(parts []*syntax.Regexp) bool {
+	i := slices.IndexFunc(parts, func(re *syntax.Regexp) bool { return isRepeat(re, maxQuotes) })
+	if i < 0 || i+1 >= len(parts) {
+		return false
 	}
-	value := parts[i+1]
-	for value.Op == syntax.OpCapture {
-		value = value.Sub[0]
+	if parts[i+1].Op == syntax.OpCapture {
+		a.group = parts[i+1].Cap
 	}
-	alternatives := []*syntax.Regexp{value}
-	if value.Op == syntax.OpAlternate {
-		alternatives = value.Sub
+	first, ok := a.readEnd(parts[i+2:])
+	if !ok {
+		return false
 	}
-	var atoms []atom
-	for _, one := range alternatives {
-		first, _ := atomsOf([]*syntax.Regexp{one})
-		if len(first) == 0 {
-			return nil
-		}
-		atoms = append(atoms, first[0])
+	a.value, ok = formsOf(parts[i+1])
+	for _, f := range a.value {
+		f.settle(first)
 	}
-	return atoms
+	return ok
 }
 
-// assigned reports whether a keyword that ends at stop, and is followed by up to
-// tail bytes of the name, is one to which something is assigned. end is where the
-// value ends.
-func (r *rule) assigned(text []byte, stop, tail int) (end int, ok bool) {
-	for i := stop; i <= min(stop+tail, len(text)); i++ {
-		if e, is := r.assigns(text, i); is {
-			end, ok = max(end, e), true
+// readEnd reads what ends a value, besides the end of the text: forms of single
+// letters of ASCII. first is the class of what they begin with.
+func (a *assignment) readEnd(parts []*syntax.Regexp) (first [256]bool, ok bool) {
+	if len(parts) != 1 || parts[0].Op != syntax.OpAlternate {
+		return first, false
+	}
+	for _, one := range parts[0].Sub {
+		if one.Op == syntax.OpEndText {
+			continue
 		}
+		forms, ok := formsOf(one)
+		if !ok {
+			return first, false
+		}
+		for _, f := range forms {
+			if len(f) == 0 || slices.ContainsFunc(f, func(p piece) bool { return p.least != 1 || p.most != 1 || p.folds }) {
+				return first, false
+			}
+			for c, is := range f[0].class {
+				first[c] = first[c] || is
+			}
+		}
+		a.behind = append(a.behind, forms...)
 	}
-	return end, ok
-}
-
-// assigns reports whether a name that ends at i goes on as one to which
-// something is assigned, and is followed by something that is long enough. end is
-// where the value ends.
-func (r *rule) assigns(text []byte, i int) (end int, ok bool) {
-	for n := 0; n < 20 && i < len(text) && isNamePart(text[i]); n++ {
-		i++
-	}
-	for n := 0; n < 3 && i < len(text) && isQuoteOrBlank(text[i]); n++ {
-		i++
-	}
-	begin := i
-	for i < len(text) && i < begin+4 && isOperator(text[i]) {
-		i++
-	}
-	if i == begin {
-		return 0, false
-	}
-	for n := 0; n < maxQuotes && i < len(text) && (isQuoteOrBlank(text[i]) || text[i] == '=' || text[i] == '`'); n++ {
-		i++
-	}
-	if !r.hasValue(text, begin+1, i) {
-		return 0, false
-	}
-	end = i
-	plain := i-begin <= 1+maxQuotes // nothing but what stands in names; else an equal sign may belong to the value
-	for end < len(text) && end < i+assignedAfter && isValue(text[end]) {
-		c := text[end]
-		plain = plain && (isWord(c) || c == '.' || c == '-') && (c < '0' || c > '9')
-		end++
-	}
-	return end, !plain || !r.wantsMore
+	return first, true
 }
 
 // maxQuotes is how many quotes, blanks and equal signs may stand before a value.
 const maxQuotes = 5
 
-// namesOnly is the expression by which gitleaks' general rule lets values pass
-// that are but names.
-const namesOnly = `^[a-zA-Z_.-]+$`
-
-// isValue is for what gitleaks' general rule takes for a value, and for more.
-func isValue(c byte) bool {
-	return isWord(c) || c == '.' || c == '-' || c == '=' || c == '+' || c == '/'
+// assigned looks for what is assigned to a name of which a keyword at
+// text[at:stop] is a part. The window holds every match that the keyword is in
+// the name of; false when there is none.
+func (r *rule) assigned(text []byte, at, stop int, name inName) (w window, ok bool) {
+	c := candidate{rule: r, text: text}
+	for i := stop; i <= min(stop+name.tail, len(text)); i++ {
+		c.name(i)
+	}
+	if !c.found {
+		return window{}, false
+	}
+	from := max(at-name.head, 0)
+	for least := max(from-maxPrefix, 0); from > least && isPrefix(text[from-1]); {
+		from--
+	}
+	return window{max(from-1, 0), min(c.end+valueMargin, len(text)), !c.counts}, true
 }
 
-// hasValue reports whether a value may begin somewhere from one place to another:
-// quotes and equal signs may be part of it.
-func (r *rule) hasValue(text []byte, from, to int) bool {
-	if len(r.assignment.value) == 0 {
-		return true
-	}
-	for i := from; i <= to; i++ {
-		for j := range r.assignment.value {
-			if one := (follow{atoms: r.assignment.value[j : j+1]}); one.holds(text, i, i) {
-				return true
-			}
+const (
+	// maxPrefix is how much may stand before a name, in bytes: 50 letters, which
+	// may be ones beyond ASCII that are the same as ASCII's in another case.
+	maxPrefix = 3 * 50
+	// valueMargin is more than what ends a value, so that an expression does not
+	// take the window's end for the text's.
+	valueMargin = 4
+)
+
+// isPrefix is for what may stand before a name.
+func isPrefix(c byte) bool { return isWord(c) || c == '.' || c == '-' || c >= 0x80 }
+
+// candidate is a place where something may be assigned.
+type candidate struct {
+	rule   *rule
+	text   []byte
+	begin  int  // of the value
+	end    int  // of the longest value
+	found  bool // the expression matches
+	counts bool // so does its value
+}
+
+// name goes on behind the end of a name. The operator is the first byte that
+// can be none of what may stand before it, so there is but one.
+func (c *candidate) name(i int) {
+	text := c.text
+	for n := 0; n < 20 && i < len(text); n++ {
+		if isNamePart(text[i]) {
+			i++
+		} else if width := foldWidth(text[i:]); width > 0 {
+			i += width
+		} else {
+			break
 		}
 	}
-	return false
+	for n := 0; n < 3 && i < len(text) && isQuoteOrBlank(text[i]); n++ {
+		i++
+	}
+	last := i + operatorAt(text[i:])
+	if last == i {
+		return
+	}
+	for n := 0; n < maxQuotes && last < len(text) && (isQuoteOrBlank(text[last]) || text[last] == '=' || text[last] == '`'); n++ {
+		last++
+	}
+	for c.begin = i + 1; c.begin <= last; c.begin++ { // a shorter operator, and fewer quotes
+		for _, f := range c.rule.assignment.value {
+			c.value(f, c.begin)
+		}
+	}
+}
+
+// operatorAt is the length of the longest operator that a text begins with; 0
+// when there is none.
+func operatorAt(text []byte) int {
+	second := byte(0)
+	if len(text) > 1 {
+		second = text[1]
+	} else if len(text) == 0 {
+		return 0
+	}
+	switch text[0] {
+	case '>', ',':
+		return 1
+	case '=':
+		if second == '>' {
+			return 2
+		}
+		return 1
+	case '|', '?':
+		if text[0] == '|' && second == '|' || text[0] == '?' && second == '=' {
+			return 2
+		}
+		return 0
+	case ':':
+		n := 1
+		for n < 3 && n < len(text) && text[n] == ':' {
+			n++
+		}
+		if n < len(text) && text[n] == '=' {
+			n++
+		}
+		return n
+	}
+	return 0
 }
 
 func isNamePart(c byte) bool { return isWord(c) || c == '.' || c == '-' || c == ' ' || c == '\t' }
 
 func isQuoteOrBlank(c byte) bool {
 	return c == '\'' || c == '"' || c == ' ' || c >= '\t' && c <= '\r'
-}
-
-func isOperator(c byte) bool {
-	return c == '=' || c == '>' || c == ':' || c == '|' || c == '?' || c == ','
 }

@@ -83,12 +83,12 @@ func scanImage(t *testing.T, s *secret.Scanner, layout string) (all []scanned) {
 	}
 	for _, variable := range im.env {
 		name, _, _ := strings.Cut(variable, "=")
-		for _, f := range s.ScanString("", variable) {
+		for _, f := range scan(s, "", variable) {
 			all = append(all, scanned{planted{Where: "config.Env", Name: name}, f})
 		}
 	}
 	for i, h := range im.history {
-		for _, f := range s.ScanString("", h) {
+		for _, f := range scan(s, "", h) {
 			all = append(all, scanned{planted{Where: "history", Index: i}, f})
 		}
 	}

@@ -2,16 +2,18 @@ package secret
 
 import (
 	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
-// follow is what must stand directly behind a keyword for a rule to match: a
-// necessary condition that costs some nanoseconds, where the expression costs
-// microseconds.
+// follow is what must stand directly before and behind a keyword for a rule to
+// match, and how it is spelled: a necessary condition that costs some
+// nanoseconds, where the expression costs microseconds.
 type follow struct {
-	border bool // a word begins with the keyword
-	edge   bool // a word ends with it
-	atoms  []atom
+	border bool   // a word begins with the keyword
+	edge   bool   // a word ends with it
+	lead   []atom // before it
+	atoms  []atom // of the keyword, and behind it
 }
 
 // atom is so many bytes of a class.
@@ -40,11 +42,10 @@ type walk struct {
 func (w *walk) visit(re *syntax.Regexp, after []*syntax.Regexp, border bool) {
 	switch re.Op {
 	case syntax.OpLiteral:
-		w.literal(strings.ToLower(string(re.Rune)), after, border)
+		w.literal(re, after, border)
 	case syntax.OpConcat:
 		for i, sub := range re.Sub {
-			rest := append(append([]*syntax.Regexp{}, re.Sub[i+1:]...), after...)
-			w.visit(sub, rest, i > 0 && re.Sub[i-1].Op == syntax.OpWordBoundary || i == 0 && border)
+			w.visit(sub, slices.Concat(re.Sub[i+1:], after), i > 0 && re.Sub[i-1].Op == syntax.OpWordBoundary || i == 0 && border)
 		}
 	case syntax.OpCapture, syntax.OpAlternate:
 		for _, sub := range re.Sub {
@@ -54,48 +55,75 @@ func (w *walk) visit(re *syntax.Regexp, after []*syntax.Regexp, border bool) {
 }
 
 // literal looks for the keyword in a literal, and for one that begins there and
-// ends in the next.
-func (w *walk) literal(text string, after []*syntax.Regexp, border bool) {
+// ends in a literal or letter that may come next.
+func (w *walk) literal(re *syntax.Regexp, after []*syntax.Regexp, border bool) {
+	text := strings.ToLower(string(re.Rune))
 	if i := strings.Index(text, w.keyword); i >= 0 {
-		rest := &syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune(text[i+len(w.keyword):]), Flags: syntax.FoldCase}
-		w.add(border && i == 0, append([]*syntax.Regexp{rest}, after...))
+		w.add(re, i, border, after, len(text) == i+len(w.keyword))
 		return
 	}
-	if len(after) == 0 || after[0].Op != syntax.OpLiteral {
-		return
-	}
-	next := strings.ToLower(string(after[0].Rune))
 	for n := min(len(text), len(w.keyword)-1); n > 0; n-- {
 		missing := w.keyword[n:]
-		if strings.HasSuffix(text, w.keyword[:n]) && strings.HasPrefix(next, missing) {
-			rest := &syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune(next[len(missing):]), Flags: syntax.FoldCase}
-			w.add(border && n == len(text), append([]*syntax.Regexp{rest}, after[1:]...))
-			return
+		if !strings.HasSuffix(text, w.keyword[:n]) {
+			continue
+		}
+		for _, next := range unfolded(after) {
+			literal := next[0].Op == syntax.OpLiteral && strings.HasPrefix(strings.ToLower(string(next[0].Rune)), missing)
+			class := next[0].Op == syntax.OpCharClass && len(missing) == 1 && holdsLetter(classOf(next[0]), missing[0])
+			if literal || class {
+				w.add(re, len(text)-n, border, next, false)
+			}
 		}
 	}
 }
 
-func (w *walk) add(border bool, after []*syntax.Regexp) {
-	f := follow{border: border}
-	if len(after) > 1 && len(after[0].Rune) == 0 { // what is left of the keyword's own literal
-		f.edge = after[1].Op == syntax.OpWordBoundary && isWord(w.keyword[len(w.keyword)-1])
+// unfolded lists what may come next, with a part first that has no alternatives.
+func unfolded(parts []*syntax.Regexp) (all [][]*syntax.Regexp) {
+	if len(parts) == 0 {
+		return nil
 	}
-	f.atoms, _ = atomsOf(after)
-	w.all = append(w.all, f)
+	switch first := parts[0]; first.Op {
+	case syntax.OpCapture, syntax.OpAlternate:
+		for _, sub := range first.Sub {
+			all = append(all, unfolded(slices.Concat([]*syntax.Regexp{sub}, parts[1:]))...)
+		}
+		return all
+	case syntax.OpConcat:
+		return unfolded(slices.Concat(first.Sub, parts[1:]))
+	}
+	return [][]*syntax.Regexp{parts}
+}
+
+// holdsLetter reports whether a class has a letter, given in lower case, in
+// either case.
+func holdsLetter(class [256]bool, c byte) bool {
+	return class[c] || class[strings.ToUpper(string(rune(c)))[0]]
+}
+
+// add keeps what stands round a keyword that begins at a place of a literal; ends
+// tells that it ends with it.
+func (w *walk) add(literal *syntax.Regexp, at int, border bool, after []*syntax.Regexp, ends bool) {
+	part := func(from, to int) []*syntax.Regexp {
+		return []*syntax.Regexp{{Op: syntax.OpLiteral, Rune: literal.Rune[from:to], Flags: literal.Flags}}
+	}
+	w.all = append(w.all, follow{
+		border: border && at == 0,
+		edge:   ends && len(after) > 0 && after[0].Op == syntax.OpWordBoundary && isWord(w.keyword[len(w.keyword)-1]),
+		lead:   atomsOf(part(0, at)),
+		atoms:  atomsOf(append(part(at, len(literal.Rune)), after...)),
+	})
 }
 
 // atomsOf reads what must follow, as far as where each part ends is certain; of
-// the first where it is not, the shortest length counts. all tells that nothing
-// came after it.
-func atomsOf(parts []*syntax.Regexp) (atoms []atom, all bool) {
+// the first where it is not, the shortest length counts.
+func atomsOf(parts []*syntax.Regexp) (atoms []atom) {
 	for i, re := range parts {
 		for re.Op == syntax.OpCapture {
 			re = re.Sub[0]
 		}
 		switch re.Op {
 		case syntax.OpConcat:
-			more, _ := atomsOf(append(append([]*syntax.Regexp{}, re.Sub...), parts[i+1:]...))
-			return append(atoms, more...), false
+			return append(atoms, atomsOf(slices.Concat(re.Sub, parts[i+1:]))...)
 		case syntax.OpLiteral:
 			for _, c := range re.Rune {
 				one := &syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune{c}, Flags: re.Flags}
@@ -103,39 +131,42 @@ func atomsOf(parts []*syntax.Regexp) (atoms []atom, all bool) {
 			}
 		case syntax.OpCharClass:
 			atoms = append(atoms, atom{class: classOf(re), least: 1})
-		case syntax.OpRepeat, syntax.OpPlus:
-			a, certain := repeated(re)
-			if a.least == 0 {
-				return atoms, false
+		case syntax.OpRepeat, syntax.OpPlus, syntax.OpStar:
+			a, known, certain := repeated(re)
+			if !known {
+				return atoms
 			}
 			if certain {
 				atoms = append(atoms, a)
 				continue
 			}
-			more, _ := atomsOf(parts[i+1:])
-			if a.run = len(more) > 0 && apartFrom(a.class, more[0].class); !a.run {
-				more = nil
+			more := atomsOf(parts[i+1:])
+			if a.run = len(more) > 0 && more[0].least > 0 && apartFrom(a.class, more[0].class); a.run {
+				return append(append(atoms, a), more...)
 			}
-			return append(append(atoms, a), more...), false
+			return append(atoms, a)
 		default:
-			return atoms, false
+			return atoms
 		}
 	}
-	return atoms, true
+	return atoms
 }
 
-// repeated is the atom of a repeated class, of length 0 when it is none; certain
-// tells that there is but one length.
-func repeated(re *syntax.Regexp) (a atom, certain bool) {
+// repeated is the atom of a repeated class, or of a letter; certain tells that
+// there is but one length.
+func repeated(re *syntax.Regexp) (a atom, known, certain bool) {
 	least, most := re.Min, re.Max
-	if re.Op == syntax.OpPlus {
+	switch re.Op {
+	case syntax.OpPlus:
 		least, most = 1, -1
+	case syntax.OpStar:
+		least, most = 0, -1
 	}
 	inner := re.Sub[0]
 	if inner.Op != syntax.OpCharClass && (inner.Op != syntax.OpLiteral || len(inner.Rune) != 1) {
-		return atom{}, false
+		return atom{}, false, false
 	}
-	return atom{class: classOf(inner), least: least}, least == most
+	return atom{class: classOf(inner), least: least}, true, least == most
 }
 
 // apartFrom reports whether two classes have no byte of ASCII in common.
@@ -176,17 +207,31 @@ func classOf(re *syntax.Regexp) (class [256]bool) {
 // would be read again for each keyword in it.
 const maxRun = 512
 
-// holds looks whether a keyword at text[at:stop] is followed as it must be.
+// holds looks whether what stands round a keyword at text[at:stop] is as it must
+// be. Letters beyond ASCII end the look: they take more bytes than one.
 func (f *follow) holds(text []byte, at, stop int) bool {
-	if f.border && at > 0 && isWord(text[at-1]) || f.edge && stop < len(text) && isWord(text[stop]) {
+	if f.border && at > 0 && isWord(text[at-1]) || f.edge && stop < len(text) && isWord(text[stop]) || at < len(f.lead) {
 		return false
 	}
+	for i := range f.lead {
+		c := text[at-1-i]
+		if c >= 0x80 {
+			return true
+		}
+		if !f.lead[len(f.lead)-1-i].class[c] {
+			return false
+		}
+	}
+	stop = at
 	for i := range f.atoms {
 		a := &f.atoms[i]
 		if len(text)-stop < a.least {
 			return false
 		}
 		for _, c := range text[stop : stop+a.least] {
+			if c >= 0x80 {
+				return true
+			}
 			if !a.class[c] {
 				return false
 			}

@@ -15,7 +15,7 @@ type generator struct {
 }
 
 // text gives one such text. Borders are left to luck.
-func (g *generator) text(t *testing.T, expression string) string {
+func (g *generator) text(t testing.TB, expression string) string {
 	t.Helper()
 	re, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {

@@ -1,8 +1,11 @@
 package secret
 
 import (
+	"bytes"
 	"math"
+	"math/bits"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +22,7 @@ func (a *allowlist) allows(path, secret, match, line string) bool {
 	checks := []struct{ wanted, met bool }{
 		{len(a.paths) > 0, anyMatch(a.paths, path)},
 		{len(a.regexes) > 0, anyMatch(a.regexes, target)},
-		{a.stopwords != nil, a.stopwords != nil && a.stopwords.in(secret)},
+		{a.stopwords != nil, a.stopwords != nil && a.stopwords.in([]byte(secret))},
 	}
 	some, every := false, true
 	for _, c := range checks {
@@ -52,23 +55,57 @@ func hasAny(text string, words []string) bool {
 	return false
 }
 
+// mayCount reports whether what an expression takes for a secret may be one by
+// what costs little to find out: judge would turn down the others.
+func (r *rule) mayCount(secret []byte) bool {
+	if r.entropy > 0 && (variety(secret) < r.variety || entropy(secret) <= r.entropy) {
+		return false
+	}
+	if r.lettersPass && !bytes.ContainsFunc(secret, func(c rune) bool { return !isNameLetter(c) }) {
+		return false
+	}
+	return !slices.ContainsFunc(r.allow, func(a allowlist) bool {
+		return !a.all && a.stopwords != nil && a.stopwords.in(secret)
+	})
+}
+
+// lettersOnly is the expression by which gitleaks' general rule lets values pass
+// that are but names.
+const lettersOnly = `^[a-zA-Z_.-]+$`
+
+func isNameLetter(c rune) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '.' || c == '-'
+}
+
+// variety is how many different bytes a text holds.
+func variety(text []byte) (n int) {
+	var seen [4]uint64
+	for _, c := range text {
+		seen[c>>6] |= 1 << (c & 63)
+	}
+	for _, some := range seen {
+		n += bits.OnesCount64(some)
+	}
+	return n
+}
+
 // entropy is Shannon's, in bits for each byte.
-func entropy(s string) float64 {
-	if s == "" {
+func entropy[T string | []byte](s T) float64 {
+	if len(s) == 0 {
 		return 0
 	}
 	var counts [256]int
 	for i := range len(s) {
 		counts[s[i]]++
 	}
-	bits := 0.0
+	sum := 0.0
 	for _, n := range counts {
 		if n > 0 {
 			p := float64(n) / float64(len(s))
-			bits -= p * math.Log2(p)
+			sum -= p * math.Log2(p)
 		}
 	}
-	return bits
+	return sum
 }
 
 // placeholders are words of values that stand for a secret, in lower case.

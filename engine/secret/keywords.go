@@ -84,8 +84,8 @@ func (k *keywords) find(text []byte, from, to int, hit func(index, at, end int))
 }
 
 // in reports whether one of the words stands in a text.
-func (k *keywords) in(text string) (is bool) {
-	k.find([]byte(text), 0, len(text), func(int, int, int) { is = true })
+func (k *keywords) in(text []byte) (is bool) {
+	k.find(text, 0, len(text), func(int, int, int) { is = true })
 	return is
 }
 

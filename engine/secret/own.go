@@ -86,10 +86,13 @@ func isBasicAuth(secret string) bool {
 	return ok && len(password) > 2 && !strings.ContainsFunc(string(raw), func(r rune) bool { return r < ' ' || r > '~' })
 }
 
+// longestLogin is how long "user:password" may be in an address, in bytes.
+const longestLogin = 4 * (64 + 1 + 128)
+
 // mayBeLogin reports whether an address goes on with "user:password@".
 func mayBeLogin(text []byte, stop int) bool {
 	colon := false
-	for _, c := range text[stop:min(stop+200, len(text))] {
+	for _, c := range text[stop:min(stop+longestLogin, len(text))] {
 		switch {
 		case c == '@':
 			return colon

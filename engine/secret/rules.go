@@ -2,6 +2,7 @@ package secret
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -26,7 +27,9 @@ type rule struct {
 	// take, in bytes.
 	before, after int
 	assignment    *assignment                      // nil: the rule is not about one
-	wantsMore     bool                             // a value of letters alone is none
+	valueIsSecret bool                             // what is assigned is the secret
+	lettersPass   bool                             // a secret of letters alone is none
+	variety       int                              // fewer different bytes have not the entropy
 	apart         apart                            // its bit is 0 where a keyword is part of every match
 	guess         bool                             // says less than other rules about the same secret
 	own           bool                             // not of gitleaks
@@ -128,14 +131,16 @@ func compileRule(t tomlRule) (*rule, error) {
 	}
 	r.apart, r.pre, r.options = keywordApart[t.ID], beginnings[t.ID], options[t.ID]
 	r.guess = r.id == "generic-api-key"
+	r.variety = int(math.Ceil(math.Exp2(r.entropy - 1e-6)))
 	r.before, r.after = windowOf(re)
 	r.follows = map[string][]follow{}
 	for _, word := range append(slices.Clip(r.keywords), r.apart.anchors...) {
 		r.follows[word] = followsOf(re, word)
 	}
 	r.assignment = assignmentOf(re, r.keywords)
+	r.valueIsSecret = r.assignment != nil && r.assignment.group == max(r.group, 1)
 	for _, a := range r.allow {
-		r.wantsMore = r.wantsMore || !a.all && a.target == "" && slices.ContainsFunc(a.regexes, func(re *regexp.Regexp) bool { return re.String() == namesOnly })
+		r.lettersPass = r.lettersPass || !a.all && a.target == "" && slices.ContainsFunc(a.regexes, func(re *regexp.Regexp) bool { return re.String() == lettersOnly })
 	}
 	return r, nil
 }
@@ -144,15 +149,10 @@ func compileRule(t tomlRule) (*rule, error) {
 // text[at:stop] can lie; false when there can be none. It errs on the side of
 // yes.
 func (r *rule) window(keyword string, text []byte, at, stop int) (window, bool) {
-	w := window{max(at-r.before, 0), min(stop+r.after, len(text))}
+	w := window{from: max(at-r.before, 0), to: min(stop+r.after, len(text))}
 	if r.assignment != nil {
-		if tail, named := r.assignment.tails[keyword]; named {
-			end, ok := r.assigned(text, stop, tail)
-			for w.from = at; w.from > 0 && w.from > at-assignedBefore && isNamePart(text[w.from-1]); {
-				w.from--
-			}
-			w.from, w.to = max(w.from-1, 0), min(end+assignedTail, len(text))
-			return w, ok
+		if name, named := r.assignment.names[keyword]; named {
+			return r.assigned(text, at, stop, name)
 		}
 	}
 	if r.pre != nil {
@@ -177,12 +177,6 @@ const (
 	boundedWindow = 1 << 10
 	wideWindow    = 16 << 10
 	context       = 16 // more, so that a word's border is seen
-
-	// The forms of names and values are short; a value that reaches the end of
-	// its window is looked at again in a wide one.
-	assignedBefore = 96
-	assignedAfter  = 512
-	assignedTail   = 160 // behind the first piece of a value that has other bytes than usual
 )
 
 // windowOf tells how far from a keyword a match may reach. Where an expression

@@ -50,7 +50,7 @@ type Scanner struct {
 }
 
 // engineVersion rises when this package finds other things by the same rules.
-const engineVersion = 2
+const engineVersion = 3
 
 // Version names rules and engine: findings of another version may differ.
 func Version() string {
@@ -88,14 +88,6 @@ func New() (*Scanner, error) {
 	s.words = newKeywords(s.list)
 	s.buffers.New = func() any { return new(buffer) }
 	return s, nil
-}
-
-// ScanString looks at a short text that stands in no file: the value of a
-// variable, a line of history. Path takes the place of the file's.
-func (s *Scanner) ScanString(path, text string) []Finding {
-	st := s.Stream(path)
-	_, _ = st.Write([]byte(text)) // never fails
-	return st.Close()
 }
 
 // Redact gives a text without the secrets that are found in it.

@@ -47,6 +47,7 @@ func TestFindings(t *testing.T) {
 		{"a path that one rule is about", "home/.netrc", "machine example.org login me password 7x9kQ2mP\n", []string{"netrc-password 1 high"}},
 		{"the same at another path", "home/notes", "machine example.org login me password 7x9kQ2mP\n", nil},
 		{"a password in an address", "a", "url: postgres://app:7x9kQ2mPz8@db:5432/x\n", []string{"url-password 1 high"}},
+		{"a long one, escaped", "a", "url: postgres://app:" + strings.Repeat("%7A%9f%2E", 28) + "@db:5432/x\n", []string{"url-password 1 high"}},
 		{"a placeholder in an address", "a", "url: postgres://user:password@db:5432/x\n", []string{"url-password 1 low"}},
 		{"a variable in an address", "a", "url: postgres://user:${PASSWORD}@db:5432/x\n", nil},
 		{"no password in an address", "a", "see https://example.org/a:b/c@d and mailto:x@example.org\n", nil},

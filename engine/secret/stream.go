@@ -20,7 +20,13 @@ type buffer struct {
 }
 
 // window is a part of the text in which an expression is tried.
-type window struct{ from, to int }
+type window struct {
+	from, to int
+	// idle: it holds matches, and none that counts. It is not tried, but a match
+	// that does count and begins in it is hidden by one of these, so that a
+	// window that joins it is tried with it.
+	idle bool
+}
 
 // Stream looks for secrets in one file. It is for one goroutine.
 type Stream struct {
@@ -149,27 +155,20 @@ func (st *Stream) widen(i int, next window) {
 		*w = next
 		st.buf.used = append(st.buf.used, i)
 	case next.from <= w.to:
-		w.from, w.to = min(w.from, next.from), max(w.to, next.to)
+		*w = window{min(w.from, next.from), max(w.to, next.to), w.idle && next.idle}
 	default:
 		st.try(st.scanner.rules[i], *w)
 		*w = next
 	}
 }
 
-// try runs one expression in one window, and in a wider one when what it finds
-// may go on beyond the window.
+// try runs one expression in one window.
 func (st *Stream) try(r *rule, w window) {
-	if !hasOption(st.buf.text[w.from:w.to], r.options) || !st.afford(w) {
+	part := st.buf.text[w.from:w.to]
+	if w.idle || !hasOption(part, r.options) || !st.afford(w) {
 		return
 	}
-	part := st.buf.text[w.from:w.to]
-	matches := r.re.FindAllSubmatchIndex(part, -1)
-	if n := len(matches); r.assignment != nil && n > 0 && matches[n-1][1] >= len(part)-1 && w.to < len(st.buf.text) {
-		w.to = min(w.to+wideWindow, len(st.buf.text))
-		st.effort += int64(w.to - w.from)
-		matches = r.re.FindAllSubmatchIndex(st.buf.text[w.from:w.to], -1)
-	}
-	for _, at := range matches {
+	for _, at := range r.re.FindAllSubmatchIndex(part, -1) {
 		st.judge(r, w.from, at)
 	}
 }

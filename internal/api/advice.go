@@ -38,6 +38,20 @@ func (rep *imageReport) Blind() bool {
 	return len((&inventory.Image{Gaps: rep.Gaps}).Blind()) > 0
 }
 
+// Vulnerabilities counts the findings that are some.
+func (rep *imageReport) Vulnerabilities() int {
+	n := 0
+	for _, f := range rep.Findings {
+		if f.IsVulnerability() {
+			n++
+		}
+	}
+	return n
+}
+
+// Errata counts the findings that mend no vulnerability.
+func (rep *imageReport) Errata() int { return len(rep.Findings) - rep.Vulnerabilities() }
+
 // GapRule is the configuration that serves the image although it is not
 // understood; empty when that is not why it is refused.
 func (rep *imageReport) GapRule() string {

@@ -70,6 +70,7 @@ func (a *API) Handler() http.Handler {
 		{"/", "GET HEAD", "home", a.home},
 		{"/report/{digest}", "GET HEAD", "report", a.report},
 		{"/v1/pratique/check", "GET HEAD", "check", a.check},
+		{"/v1/pratique/standing", "POST", "standing", a.inquire},
 		{"/v1/pratique/status", "GET HEAD", "status", a.status},
 		{"/v1/pratique/audit", "GET HEAD", "audit trail", a.auditTrail},
 		{"/v1/pratique/break-glass", "GET HEAD", "list grants", a.listPasses},

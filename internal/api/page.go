@@ -29,6 +29,7 @@ var pageFiles embed.FS
 const (
 	maxShown  = 1000 // rows of one table
 	maxPlaces = 5    // of one package
+	maxNamed  = 50   // licences
 	maxRecent = 20   // images and events on the first page
 )
 
@@ -41,6 +42,8 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"upgrades": func(all []upgrade) []upgrade { return first(all, maxShown) },
 	"secrets":  func(all []inventory.Secret) []inventory.Secret { return first(all, maxShown) },
 	"settings": func(all []inventory.Misconfiguration) []inventory.Misconfiguration { return first(all, maxShown) },
+	"malware":  func(all []inventory.Malware) []inventory.Malware { return first(all, maxShown) },
+	"licenses": func(all []licenseCount) []licenseCount { return first(all, maxNamed) },
 	"gaps":     func(all []inventory.Gap) []inventory.Gap { return first(all, maxShown) },
 	"places":   func(all []string) []string { return first(all, maxPlaces) },
 	"less":     func(n, from int) int { return from - n },

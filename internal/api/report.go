@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/license"
 	"github.com/pratique/pratique/engine/misconfig"
 	"github.com/pratique/pratique/engine/policy"
 	"github.com/pratique/pratique/internal/gate"
@@ -33,9 +35,11 @@ type imageReport struct {
 	Reasons   []policy.Row    `json:"reasons"` // of the first refusal, else of the first verdict
 	Findings  []judged        `json:"findings"`
 	Gaps      []inventory.Gap `json:"gaps"`
-	// Secrets and Misconfig are of the image; no policy needs to ask for them.
+	// Secrets, Misconfig and Malware are of the image; no policy needs to ask for
+	// them.
 	Secrets   []inventory.Secret           `json:"secrets,omitempty"`
 	Misconfig []inventory.Misconfiguration `json:"misconfigurations,omitempty"`
+	Malware   []inventory.Malware          `json:"malware,omitempty"`
 	Children  []childReport                `json:"children,omitempty"`
 	Exception *exception                   `json:"exception,omitempty"`
 	Data      *dataState                   `json:"data,omitempty"`
@@ -50,8 +54,16 @@ type imageFacts struct {
 	Platform inventory.Platform `json:"platform"`
 	Distro   inventory.Distro   `json:"distribution"`
 	Packages int                `json:"packages"`
+	Locked   int                `json:"locked,omitempty"` // named by lock files alone
+	Licenses []licenseCount     `json:"licenses,omitempty"`
 	Layers   int                `json:"layers"`
 	Size     int64              `json:"size"` // bytes, compressed
+}
+
+// licenseCount is how many packages say that they have a licence.
+type licenseCount struct {
+	License  string `json:"license"` // an SPDX expression
+	Packages int    `json:"packages"`
 }
 
 // childReport is one entry of an index.
@@ -120,13 +132,35 @@ func (a *API) gather(ctx context.Context, d digest.Digest) (*imageReport, error)
 		rep.Exception = a.exception(rep.lead, rep.Reasons)
 	}
 	if im := e.Image; im != nil {
-		rep.Secrets, rep.Misconfig = im.Secrets, slices.Concat(im.Misconfig, misconfig.Tags(tags(holders)))
-		rep.Image = &imageFacts{im.Config, im.Platform, im.Distro, len(im.Packages), len(im.Layers), im.Size}
+		rep.Secrets, rep.Misconfig, rep.Malware = im.Secrets, slices.Concat(im.Misconfig, misconfig.Tags(tags(holders))), im.Malware
+		rep.Image = factsOf(im)
 	}
 	if e.Index {
 		rep.Children = a.children(ctx, holders[0])
 	}
 	return rep, nil
+}
+
+func factsOf(im *inventory.Image) *imageFacts {
+	f := &imageFacts{
+		ID: im.Config, Platform: im.Platform, Distro: im.Distro, Packages: len(im.Packages), Locked: len(im.Locked), Layers: len(im.Layers), Size: im.Size,
+	}
+	said, counts := map[string]int{}, map[string]int{}
+	for _, p := range im.Packages {
+		said[p.License]++
+	}
+	for text, n := range said {
+		if expression, _ := license.Normalize(text); expression != "" {
+			counts[expression] += n
+		}
+	}
+	for expression, n := range counts {
+		f.Licenses = append(f.Licenses, licenseCount{expression, n})
+	}
+	slices.SortFunc(f.Licenses, func(a, b licenseCount) int {
+		return cmp.Or(cmp.Compare(b.Packages, a.Packages), cmp.Compare(a.License, b.License))
+	})
+	return f
 }
 
 func kind(e *gate.Explanation) string {

@@ -2,11 +2,14 @@ package api_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pratique/pratique/engine/advisory"
 	"github.com/pratique/pratique/engine/image"
+	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/match"
 	"github.com/pratique/pratique/internal/gatetest"
 	"github.com/pratique/pratique/internal/imagetest"
 )
@@ -193,4 +196,54 @@ func TestLongReport(t *testing.T) {
 	if rows := strings.Count(page, `data-label="CVSS"`); rows != 1000 {
 		t.Errorf("%d findings on the page", rows)
 	}
+}
+
+// TestReportLeavesNothingOut: what scan tells of an image, its report tells too.
+// Errata that mend no vulnerability are listed and not counted as some.
+func TestReportLeavesNothingOut(t *testing.T) {
+	d := open(t, gatetest.Options{})
+	gatetest.WriteData(t, d.Dir, 2, append(gatetest.Advisories(), advisory.Advisory{
+		ID: "ERRATUM-1", Ecosystem: "Alpine:v3.20", Package: "openssl", Kind: advisory.KindBugFix,
+		Ranges: []advisory.Range{{Type: "ECOSYSTEM", Events: []advisory.Event{{Introduced: "0"}, {Fixed: "9.9.9-r0"}}}},
+	}))
+	if _, err := d.Gate.Data.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	bad := imagetest.Vulnerable()
+	d.push("team/app", "1.0", bad)
+	im, err := d.Gate.Inventory(t.Context(), bad.Digest()) // that in the gate's memory
+	if err != nil {
+		t.Fatal(err)
+	}
+	im.Malware = []inventory.Malware{{Scanner: "clamav", Path: "srv/<eicar>", Signature: "Eicar-Test"}}
+	im.Locked = []inventory.Package{{Name: "lodash", Version: "4.17.15", Type: "npm", Evidence: inventory.EvidenceLock}}
+	im.Packages = append(im.Packages, inventory.Package{Name: "x", Version: "1", Type: "npm", License: "Apache 2.0"}, inventory.Package{Name: "y", Version: "1", Type: "npm", License: "Apache-2.0"})
+	var doc struct {
+		Image struct {
+			Packages, Locked int
+			Licenses         []struct {
+				License  string
+				Packages int
+			}
+		}
+		Findings []struct{ Class string }
+		Upgrades []struct {
+			To    string `json:"upgrade_to"`
+			Fixes int
+		}
+		Malware []inventory.Malware
+		Gaps    []inventory.Gap
+	}
+	d.get("/report/"+bad.Digest().String()+"?format=json", &doc)
+	if !slices.ContainsFunc(doc.Gaps, func(g inventory.Gap) bool { return g.Code == match.GapEndOfLife }) {
+		t.Errorf("the release has come to its end, and no gap says so: %+v", doc.Gaps)
+	}
+	if n := len(doc.Findings); n != 2 || doc.Findings[1].Class != "bugfix" || len(doc.Upgrades) != 1 || doc.Upgrades[0].Fixes != 1 || doc.Upgrades[0].To != "3.3.6-r0" {
+		t.Errorf("%+v %+v", doc.Findings, doc.Upgrades)
+	}
+	if i := doc.Image; i.Locked != 1 || len(i.Licenses) != 2 || i.Licenses[0].License != "Apache-2.0" || i.Licenses[0].Packages != 2 || len(doc.Malware) != 1 {
+		t.Errorf("%+v %+v", i, doc.Malware)
+	}
+	d.says(d.page("/report/"+bad.Digest().String(), 200), "1 vulnerability, and 1 erratum that mends none", "support of alpine 3.20.3 (Alpine:v3.20) ended", "Malware", "Eicar-Test",
+		"srv/&lt;eicar&gt;", "1 more is named by lock files", "Apache-2.0 (2), MIT (1)")
 }

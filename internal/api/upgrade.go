@@ -44,7 +44,8 @@ type judged struct {
 	Excepted string `json:"excepted_by,omitempty"` // name of the whitelist
 }
 
-// judgeFindings marks the findings with the rows that they fired, the worst first.
+// judgeFindings marks the findings with the rows that they fired, the worst
+// first, and errata that mend none behind the vulnerabilities.
 func judgeFindings(findings []finding.Finding, v *policy.Verdict) []judged {
 	type key struct{ cve, pkg, version string }
 	strongest := map[key]policy.Row{}
@@ -68,7 +69,7 @@ func judgeFindings(findings []finding.Finding, v *policy.Verdict) []judged {
 		all = append(all, j)
 	}
 	slices.SortStableFunc(all, func(x, y judged) int {
-		return cmp.Or(cmp.Compare(y.weight(), x.weight()), cmp.Compare(y.Severity, x.Severity), cmp.Compare(x.Package, y.Package), cmp.Compare(y.CVE, x.CVE))
+		return cmp.Or(cmp.Compare(y.weight(), x.weight()), cmp.Compare(x.Class, y.Class), cmp.Compare(y.Severity, x.Severity), cmp.Compare(x.Package, y.Package), cmp.Compare(y.CVE, x.CVE))
 	})
 	return all
 }
@@ -84,14 +85,16 @@ func (j judged) weight() int {
 	return 0
 }
 
-// upgrades groups the findings that have a fix by package, what is required
-// first.
+// upgrades groups the vulnerabilities that have a fix by package, what is
+// required first.
 func upgrades(findings []judged) []upgrade {
 	type key struct{ name, version, kind string }
 	groups := map[key][]judged{}
 	for _, f := range findings {
-		k := key{f.Package, f.Version, f.Type}
-		groups[k] = append(groups[k], f)
+		if f.IsVulnerability() {
+			k := key{f.Package, f.Version, f.Type}
+			groups[k] = append(groups[k], f)
+		}
 	}
 	all := []upgrade{}
 	for k, group := range groups {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/pratique/pratique/engine/layer"
+	"github.com/pratique/pratique/internal/admission"
+	"github.com/pratique/pratique/internal/admission/cluster"
 	"github.com/pratique/pratique/internal/auth"
 	"github.com/pratique/pratique/internal/bytesize"
 	"github.com/pratique/pratique/internal/feeds"
@@ -41,6 +43,7 @@ type Config struct {
 	Redis     verdicts.RedisConfig `yaml:"redis"`
 	Auth      auth.Config          `yaml:"auth"`
 	Storage   Storage              `yaml:"storage"`
+	Admission Admission            `yaml:"admission"`
 	Log       Log                  `yaml:"log"`
 }
 
@@ -56,6 +59,11 @@ type Door struct {
 // RegistryDoor is where the registry listens.
 type RegistryDoor struct {
 	Door `yaml:",inline"`
+	// Hostnames are the names under which clients reach the registry, with the
+	// port where they write one ("registry.example.com"). In front of an image
+	// they mean this proxy; policies never see them. Default none but those of
+	// the listen address.
+	Hostnames []string `yaml:"hostnames"`
 	// MaxBlob is the most that one pushed blob may have ("20GiB"). Default 0: no
 	// bound.
 	MaxBlob bytesize.Size `yaml:"max_blob"`
@@ -156,6 +164,12 @@ func Defaults() Config {
 			{Name: "kev", URL: "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"},
 			{Name: "epss", URL: "https://epss.empiricalsecurity.com/epss_scores-current.csv.gz"},
 		}},
+		Admission: Admission{
+			Config: admission.Defaults(), Metrics: "127.0.0.1:8081",
+			Kubernetes: Kubernetes{PullSecrets: true, Inventory: Inventory{Enabled: true, InventoryConfig: cluster.InventoryConfig{
+				Leader: cluster.LeaderConfig{Lease: "pratique-inventory"}, Events: true, Analyse: true, Reports: cluster.ReportsAuto,
+			}}},
+		},
 		Storage: Storage{Cache: 10 * bytesize.GiB, GC: garbage.Defaults()},
 		Log:     Log{Level: "info"},
 	}
@@ -206,6 +220,7 @@ func (c Config) Validate() error {
 	add(c.Analysis.Validate())
 	add(c.Feeds.Validate())
 	add(c.Redis.Validate())
+	add(c.Admission.validate())
 	add(c.Auth.Validate(c.Loopback()))
 	add(c.Storage.validate())
 	if c.Policy.Active == "" {

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -164,7 +165,8 @@ func (p *packed) install(ctx context.Context, dir string, force bool, res *Impor
 	if err != nil {
 		before = advisory.Status{} // a damaged status keeps no data out
 	}
-	if err := newer(res.Revision, newest, before.Imported); err != nil && !force {
+	err = errors.Join(newer(res.Revision, newest, before.Imported), newerFeeds(status.Feeds, before.Feeds))
+	if err != nil && !force {
 		return err
 	}
 	last, err := advisory.NewestSequence(dir)
@@ -201,6 +203,23 @@ func newer(next, here advisory.Revision, imported *advisory.Revision) error {
 	}
 	if next.Digest != here.Digest && next.Built.Before(here.Built) {
 		return fmt.Errorf("%w: it was built %s, they %s", ErrOlderBundle, next.Built.Format(time.RFC3339), here.Built.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// newerFeeds refuses a bundle that would put older data of a feed in the place
+// of newer ones: asked for earlier, and with an older newest record. A feed that
+// it has not, or that was only asked for earlier, is left to the next sync.
+func newerFeeds(next, here []advisory.FeedStatus) error {
+	for _, h := range here {
+		i := slices.IndexFunc(next, func(n advisory.FeedStatus) bool { return same(n, h) })
+		if i < 0 || next[i].Newest.IsZero() {
+			continue
+		}
+		if n := next[i]; n.Newest.Before(h.Newest) && n.Synced.Before(h.Synced) {
+			return fmt.Errorf("%w: of %s %s its newest record is of %s, here it is of %s", ErrOlderBundle, h.Source, h.Ecosystem,
+				n.Newest.Format(time.RFC3339), h.Newest.Format(time.RFC3339))
+		}
 	}
 	return nil
 }
@@ -259,13 +278,19 @@ func member(t *tar.Reader, name string, limit int64) (io.Reader, error) {
 }
 
 // clean keeps of a foreign status what holds here: no time lies ahead, so that
-// no data stay fresh for ever.
+// no data stay fresh, or newer than all that comes, for ever. None of the data
+// were made of downloads here.
 func clean(s advisory.Status) advisory.Status {
 	now := time.Now().UTC()
-	for i, f := range s.Feeds {
+	for i := range s.Feeds {
+		f := &s.Feeds[i]
 		if f.Synced.After(now) {
-			s.Feeds[i].Synced = now
+			f.Synced = now
 		}
+		if f.Newest.After(now.Add(maxAhead)) {
+			f.Newest = time.Time{}
+		}
+		f.Kept = f.Records > 0
 	}
 	s.Inputs, s.Imported = "", nil
 	return s

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pratique/pratique/engine/pkgver"
 	"github.com/pratique/pratique/internal/feeds"
 )
 
@@ -226,5 +227,14 @@ func TestDumpBehindChanges(t *testing.T) {
 	p.dump()
 	if sync(t, dir, p.config()); lookup(t, current(t, dir), "npm", "c") != 1 || lookup(t, current(t, dir), "npm", "b") != 0 {
 		t.Error("a newer dump does not take the place of single records")
+	}
+}
+
+// TestDefaultEcosystemsHaveAnOrder: ranges of one without an order are dropped.
+func TestDefaultEcosystemsHaveAnOrder(t *testing.T) {
+	for _, ecosystem := range feeds.DefaultEcosystems {
+		if !pkgver.Known(ecosystem) {
+			t.Errorf("%s has no order of versions", ecosystem)
+		}
 	}
 }

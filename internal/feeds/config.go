@@ -36,7 +36,8 @@ type Source struct {
 	// and those of one file: "kev" (CISA's catalogue of known exploited
 	// vulnerabilities), "epss" (FIRST's table of scores), "secdb" (a security
 	// database of Alpine, Wolfi or Chainguard), "debian-tracker" (the JSON of
-	// Debian's security tracker).
+	// Debian's security tracker). "csaf" is a folder of CSAF documents with an
+	// archive of them, as Red Hat and SUSE publish VEX.
 	Type string `yaml:"type"`
 	// URL of the folder: https:// or file://; http:// for loopback hosts alone.
 	// For nvd it may also name a single .json.gz file.
@@ -51,6 +52,8 @@ type Source struct {
 const (
 	typeOSV = "osv"
 	typeNVD = "nvd"
+
+	typeCSAF = "csaf"
 
 	typeKEV     = "kev"
 	typeEPSS    = "epss"
@@ -101,8 +104,8 @@ func (s Source) validate() error {
 		return fmt.Errorf("%w: source name %q: want lower-case letters, digits, - and _", ErrConfig, s.Name)
 	}
 	_, isSingle := singles[s.kind()]
-	if t := s.kind(); t != typeOSV && t != typeNVD && !isSingle {
-		return fmt.Errorf("%w: source %s: type %q is none of osv, nvd, kev, epss, secdb and debian-tracker", ErrConfig, s.Name, s.Type)
+	if t := s.kind(); t != typeOSV && t != typeNVD && t != typeCSAF && !isSingle {
+		return fmt.Errorf("%w: source %s: type %q is none of osv, nvd, csaf, kev, epss, secdb and debian-tracker", ErrConfig, s.Name, s.Type)
 	}
 	if s.kind() != typeOSV && len(s.Ecosystems) > 0 {
 		return fmt.Errorf("%w: source %s: %s has no ecosystems", ErrConfig, s.Name, s.kind())

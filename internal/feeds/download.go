@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // download is the state of one downloaded file, kept beside it as
@@ -20,6 +21,9 @@ type download struct {
 	LastModified string `json:"last_modified,omitempty"` // of HTTP, or size and time of a local file
 	SHA256       string `json:"sha256"`
 	Size         int64  `json:"size"`
+	// Fetched is when these bytes came; asking again and getting the same moves
+	// nothing.
+	Fetched time.Time `json:"fetched,omitzero"`
 
 	path string // of the bytes
 }

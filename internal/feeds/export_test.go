@@ -5,7 +5,13 @@ var (
 	EachCVE    = eachCVE
 	CheckZip   = checkZip
 	EachChange = eachChange
+
+	EachDocument = eachDocument
+	ReadCSAFList = readCSAFList
 )
+
+// DefaultEcosystems are those that an OSV source is asked for.
+var DefaultEcosystems = defaultEcosystems
 
 // UnzipAll reads every record of a dump.
 func UnzipAll(path string) (records map[string]string, skipped int, err error) {

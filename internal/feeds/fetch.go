@@ -152,7 +152,10 @@ func (f *fetcher) try(ctx context.Context, t target, have download) (download, e
 	if n > t.limit || total > 0 && n != total {
 		return have, fmt.Errorf("%s gave %d bytes, limit %d, announced %d", t.url, n, t.limit, total)
 	}
-	next.SHA256, next.Size = hex.EncodeToString(counter.sum.Sum(nil)), n
+	next.SHA256, next.Size, next.Fetched = hex.EncodeToString(counter.sum.Sum(nil)), n, time.Now().UTC()
+	if next.SHA256 == have.SHA256 {
+		next.Fetched = have.Fetched
+	}
 	return next, keep(t, temp.Name(), &next)
 }
 

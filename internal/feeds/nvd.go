@@ -102,23 +102,41 @@ func (s *syncer) addNVD(ctx context.Context, b *advisory.Builder, f *feed, t *ta
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			score, ok, err := advisory.FromNVD(raw)
-			switch {
-			case err != nil:
-				t.skipped++
-			case ok:
-				t.records++
-				if err := b.AddScore(score); err != nil {
-					return &fatalError{err}
-				}
-			}
-			return nil
+			return addCVE(b, t, raw)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	report(done, done)
+	return nil
+}
+
+// addCVE puts the score of one CVE into the builder, and what it says of products
+// that are matched by CPE. Its error is fatal.
+func addCVE(b *advisory.Builder, t *tally, raw []byte) error {
+	score, scored, err := advisory.FromNVD(raw)
+	t.seen(score.Modified)
+	if err != nil {
+		t.skipped++
+		return nil
+	}
+	if scored {
+		if err := b.AddScore(score); err != nil {
+			return &fatalError{err}
+		}
+	}
+	products, err := advisory.FromNVDProducts(raw)
+	switch {
+	case err != nil:
+		t.skipped++
+	case len(products) > 0:
+		if err := t.add(b, products); err != nil {
+			return &fatalError{err}
+		}
+	case scored:
+		t.records++
+	}
 	return nil
 }
 

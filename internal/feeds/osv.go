@@ -166,6 +166,7 @@ func addRecord(b *advisory.Builder, f *feed, t *tally, raw []byte) error {
 	if err := b.Note(id, modified, t.note(advisories)); err != nil {
 		return &fatalError{err}
 	}
+	t.seen(modified)
 	if err := t.add(b, advisories); err != nil {
 		return &fatalError{err}
 	}

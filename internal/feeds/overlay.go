@@ -42,6 +42,10 @@ type changeState struct {
 	Checked time.Time  `json:"checked"` // when the publisher last had this dump
 	List    string     `json:"list"`    // digest of the list of changes that was worked through
 	Overlay overlayRef `json:"overlay"`
+	// Of CSAF alone, whose single documents are kept as what they were turned
+	// into: the rules for that, and from when on changes are still to be fetched.
+	Rules int       `json:"rules,omitempty"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 const (

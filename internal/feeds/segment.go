@@ -47,15 +47,25 @@ func (s *syncer) merge(ctx context.Context, b *advisory.Builder, f *feed, t *tal
 		if !hidden[id] {
 			continue
 		}
-		advisories, _, _, err := parseRecord(f, r.Record)
+		advisories, err := overlayAdvisories(f, r.Record, t)
 		if err != nil {
 			return fmt.Errorf("record %s: %w", id, err)
 		}
+		t.seen(r.Modified)
 		if err := t.add(b, advisories); err != nil {
 			return &fatalError{err}
 		}
 	}
 	return nil
+}
+
+// overlayAdvisories reads a record of an overlay.
+func overlayAdvisories(f *feed, raw []byte, t *tally) ([]advisory.Advisory, error) {
+	if f.source.kind() == typeCSAF {
+		return csafAdvisories(raw, t)
+	}
+	advisories, _, _, err := parseRecord(f, raw)
+	return advisories, err
 }
 
 // layOver counts what stays of a segment, and tells which records the overlay
@@ -78,7 +88,7 @@ func (s *syncer) layOver(path string, records map[string]overlayRecord, t *tally
 	if err := base.load(meta); err != nil {
 		return nil, err
 	}
-	t.skipped = base.skipped
+	t.skipped, t.unclear, t.example = base.skipped, base.unclear, base.example
 	_, err = advisory.EachNote(path, func(id string, modified time.Time, note []byte) error {
 		if !hidden[id] {
 			t.count(modified, note)
@@ -113,6 +123,8 @@ func (s *syncer) segment(ctx context.Context, f *feed) (path string, err error) 
 	add := s.addOSV
 	if f.source.kind() == typeNVD {
 		add = s.addNVD
+	} else if f.source.kind() == typeCSAF {
+		add = s.addCSAF
 	} else if _, ok := singles[f.source.kind()]; ok {
 		add = s.addSingle
 	}
@@ -133,10 +145,11 @@ func (s *syncer) segment(ctx context.Context, f *feed) (path string, err error) 
 	return path, nil
 }
 
-// segmentPath names the segment after all that it is made from.
+// segmentPath names the segment after all that it is made from, and the format
+// that it is written in: one of another format is none.
 func (s *syncer) segmentPath(f *feed) string {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "rules %d\nfeed %s %s %s\n", rules, f.source.kind(), f.source.Name, f.ecosystem)
+	fmt.Fprintf(sum, "format %x\nrules %d\nfeed %s %s %s\n", advisory.Format, rules, f.source.kind(), f.source.Name, f.ecosystem)
 	if f.source.kind() != typeNVD {
 		fmt.Fprintf(sum, "wanted %s\n", strings.Join(slices.Sorted(slices.Values(f.source.ecosystems())), "\n"))
 	}

@@ -79,6 +79,7 @@ func Sync(ctx context.Context, dataDir string, cfg Config, client *http.Client, 
 	if progress == nil {
 		progress = func(Progress) {}
 	}
+	markKept(&before)
 	s := &syncer{dataDir: dataDir, fetch: newFetcher(client), progress: progress, before: before, now: time.Now().UTC()}
 	for _, source := range cfg.Sources {
 		if err := s.source(ctx, source); err != nil {
@@ -100,7 +101,9 @@ type syncer struct {
 	now      time.Time
 	res      Result
 	feeds    []*feed
-	damaged  bool // a download could not be indexed
+	unasked  []advisory.FeedStatus // those of before that are kept, and not configured here
+	inForce  *advisory.Index       // nil: there is none
+	damaged  bool                  // a download could not be indexed
 }
 
 // feed is one ecosystem of one source: what is downloaded and counted together.
@@ -120,6 +123,9 @@ type feed struct {
 func (s *syncer) source(ctx context.Context, source Source) error {
 	if source.kind() == typeNVD {
 		return s.feed(ctx, &feed{source: source, ecosystem: nvdName}, s.nvdFiles)
+	}
+	if source.kind() == typeCSAF {
+		return s.feed(ctx, &feed{source: source, ecosystem: csafName}, s.csafFiles)
 	}
 	if kind, ok := singles[source.kind()]; ok {
 		return s.feed(ctx, &feed{source: source, ecosystem: kind.name}, s.singleFile)
@@ -177,6 +183,7 @@ func (s *syncer) feed(ctx context.Context, f *feed, get func(context.Context, *f
 // fail makes the feed one that was not synced, whatever came before.
 func (f *feed) fail(err error) {
 	f.result.Synced, f.result.Records, f.result.Skipped, f.result.Newest = f.last.Synced, f.last.Records, f.last.Skipped, f.last.Newest
+	f.result.Unclear, f.result.UnclearExample = f.last.Unclear, f.last.UnclearExample
 	f.result.State = StateFailed
 	f.result.Error = clip(err.Error())
 }

@@ -47,6 +47,7 @@ func TestSyncFromFiles(t *testing.T) {
 		{"Debian:12", "openssl", 1}, {"Debian:11", "openssl", 1}, {"Debian:12", "tar", 1}, {"npm", "lodash", 1}, {"npm", "1odash", 1},
 		{"Debian:12", "node-lodash", 1}, // named by a record of npm, and Debian is asked for
 		{"RubyGems", "lodash-rails", 0}, // not asked for
+		{"NVD", "cpe:2.3:a:openssl:openssl", 1},
 	} {
 		if n := lookup(t, s, want.ecosystem, want.pkg); n != want.n {
 			t.Errorf("%s %s: %d advisories, want %d", want.ecosystem, want.pkg, n, want.n)
@@ -325,6 +326,30 @@ func TestDamagedSegmentsAreMadeAnew(t *testing.T) {
 		if again := sync(t, dir, m.config()); again.Failed() || again.Revision.Digest != first.Revision.Digest || m.full != bodies {
 			t.Errorf("%s: %+v, %d bodies then %d", path, again, bodies, m.full)
 		}
+	}
+}
+
+// TestAllUnreadableSegmentsAreMadeAnew: one sync makes all that it cannot read.
+func TestAllUnreadableSegmentsAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	m, dir := newMirror(t), t.TempDir()
+	first := sync(t, dir, m.config())
+	bodies := m.full
+	for _, path := range segments(t, dir) {
+		b, err := os.ReadFile(path)
+		if err == nil {
+			b[len("PRATSEG")] ^= 0xff // the version of the format
+			err = os.WriteFile(path, b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(feeds.IndexDir(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if again := sync(t, dir, m.config()); again.Failed() || again.Revision.Digest != first.Revision.Digest || m.full != bodies {
+		t.Errorf("%+v, %d bodies then %d", again, bodies, m.full)
 	}
 }
 

@@ -23,6 +23,8 @@ type tally struct {
 	records int
 	skipped int
 	newest  time.Time
+	unclear int    // product ids that were not understood
+	example string // one of them
 	by      map[string]*advisory.Coverage
 }
 
@@ -50,6 +52,7 @@ func (t *tally) note(advisories []advisory.Advisory) []byte {
 
 // count takes a record with what note says of it.
 func (t *tally) count(modified time.Time, note []byte) {
+	t.seen(modified)
 	if len(note) == 0 {
 		return
 	}
@@ -67,8 +70,22 @@ func (t *tally) count(modified time.Time, note []byte) {
 		}
 		c.Records++
 		c.Newest = later(c.Newest, modified)
-		t.newest = later(t.newest, modified)
 	}
+}
+
+// maxAhead is how far the clock of a publisher may be ahead.
+const maxAhead = 24 * time.Hour
+
+// seen notes the date of a record, withdrawn ones too: the newest date tells
+// which of two states of a feed is older. One that lies ahead would make all that
+// comes look old.
+func (t *tally) seen(modified time.Time) {
+	if modified.After(time.Now().Add(maxAhead)) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.newest = later(t.newest, modified)
 }
 
 // add puts the advisories of one record into the builder and counts the record
@@ -92,6 +109,19 @@ func (t *tally) skip() {
 	t.skipped++
 }
 
+// missed counts product ids of which nothing could be understood.
+func (t *tally) missed(n int, example string) {
+	if n == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unclear += n
+	if t.example == "" || example < t.example {
+		t.example = example
+	}
+}
+
 func (t *tally) coverage(synced time.Time) []advisory.Coverage {
 	var all []advisory.Coverage
 	for _, c := range t.by {
@@ -113,11 +143,13 @@ type savedTally struct {
 	Records  int                  `json:"records"`
 	Skipped  int                  `json:"skipped"`
 	Newest   time.Time            `json:"newest"`
+	Unclear  int                  `json:"unclear,omitempty"`
+	Example  string               `json:"example,omitempty"`
 	Coverage []*advisory.Coverage `json:"coverage"`
 }
 
 func (t *tally) save() ([]byte, error) {
-	saved := savedTally{Records: t.records, Skipped: t.skipped, Newest: t.newest}
+	saved := savedTally{Records: t.records, Skipped: t.skipped, Newest: t.newest, Unclear: t.unclear, Example: t.example}
 	for _, c := range t.by {
 		saved.Coverage = append(saved.Coverage, c)
 	}
@@ -133,7 +165,7 @@ func (t *tally) load(meta []byte) error {
 	if err := json.Unmarshal(meta, &saved); err != nil {
 		return fmt.Errorf("read counts of %s: %w", t.ecosystem, err)
 	}
-	t.records, t.skipped, t.newest = saved.Records, saved.Skipped, saved.Newest
+	t.records, t.skipped, t.newest, t.unclear, t.example = saved.Records, saved.Skipped, saved.Newest, saved.Unclear, saved.Example
 	for _, c := range saved.Coverage {
 		if c != nil {
 			t.by[c.Ecosystem] = c

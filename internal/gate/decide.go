@@ -13,6 +13,7 @@ import (
 	"github.com/pratique/pratique/engine/policy"
 	"github.com/pratique/pratique/engine/policy/bundle"
 	"github.com/pratique/pratique/internal/catalog"
+	"github.com/pratique/pratique/internal/verdicts"
 )
 
 // Outcome is what the gate answers. The zero value is a refusal.
@@ -161,7 +162,7 @@ func (g *Gate) weigh(ctx context.Context, q Question, settings Settings, sel bun
 	blind := (&inventory.Image{Gaps: v.Gaps}).Blind()
 	switch {
 	case len(blind) > 0 && settings.OnGap != Allow && v.Reason != policy.ReasonWhitelisted:
-		d.Message = g.gapMessage(v, blind)
+		d.Message = gapMessage(g.Report(v.Manifest), blind)
 		return d
 	case v.Action == policy.Go || v.Action == policy.Warn:
 		d.Outcome = Served
@@ -170,7 +171,7 @@ func (g *Gate) weigh(ctx context.Context, q Question, settings Settings, sel bun
 		d.Message = fmt.Sprintf("policy %q gave no verdict", sel.BundleName)
 		return d
 	}
-	message := g.stopMessage(sel, v)
+	message := stopMessage(g.Report(v.Manifest), sel, v)
 	switch {
 	case settings.Mode == ModeAnalysis:
 		d.Outcome, d.Warning = Served, "gate.mode is analysis, so this is served: "+message
@@ -202,8 +203,8 @@ func (g *Gate) unable(settings Settings, q Question, m *image.Manifest, err erro
 func explain(err error) string {
 	var upstream *image.UpstreamError
 	switch {
-	case errors.Is(err, ErrNoData):
-		return err.Error()
+	case errors.Is(err, ErrNoData), errors.Is(err, errPolicyUnknown), errors.Is(err, errNothingPublished), errors.Is(err, verdicts.ErrUnreachable):
+		return clean(err.Error())
 	case errors.Is(err, image.ErrBlobUnknown):
 		return "the registry does not have a layer or the config that the manifest names"
 	case errors.Is(err, image.ErrDigestInvalid):

@@ -13,6 +13,7 @@ import (
 	"github.com/pratique/pratique/engine/finding"
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/inventory"
+	"github.com/pratique/pratique/engine/match"
 )
 
 // Explanation is what is known of a manifest, for a person.
@@ -23,7 +24,7 @@ type Explanation struct {
 	Subject   inventory.Subject // zero Kind: not analysed yet, or an index
 	Image     *inventory.Image  // nil unless analysed as an image
 	Findings  []finding.Finding // by the data in force
-	Gaps      []inventory.Gap   // of the image and of the matching
+	Gaps      []inventory.Gap   // of the image, its distribution's support, and the matching
 	Children  []Child           // of an index
 	Places    []Place           // where it is, and what the gate says there
 }
@@ -109,14 +110,14 @@ func (g *Gate) explainContent(ctx context.Context, e *Explanation) error {
 	if e.Image, err = g.Inventory(ctx, e.Digest); err != nil {
 		return err
 	}
-	e.Gaps = e.Image.Gaps
+	e.Gaps = append(slices.Clone(e.Image.Gaps), match.Unsupported(e.Image.Distro, g.Now())...)
 	snapshot, ok := g.Data.Current()
 	if !ok {
 		return nil
 	}
 	defer snapshot.Release()
 	found := engine.Match(e.Image, snapshot)
-	e.Findings, e.Gaps = found.Findings, append(slices.Clone(e.Gaps), found.Gaps...)
+	e.Findings, e.Gaps = found.Findings, append(e.Gaps, found.Gaps...)
 	return nil
 }
 

@@ -8,9 +8,9 @@ import (
 
 // StopMessage and GapMessage are what a client of this gate is told.
 func (g *Gate) StopMessage(bundleName string, v *policy.Verdict) string {
-	return g.stopMessage(bundle.Selection{BundleName: bundleName}, v)
+	return stopMessage(g.Report(v.Manifest), bundle.Selection{BundleName: bundleName}, v)
 }
 
 func (g *Gate) GapMessage(v *policy.Verdict, blind []inventory.Gap) string {
-	return g.gapMessage(v, blind)
+	return gapMessage(g.Report(v.Manifest), blind)
 }

@@ -49,6 +49,9 @@ type Options struct {
 	Audit    *audit.Trail
 	// Nobody is the name of clients that did not say who they are.
 	Nobody string
+	// Hosts are the names of the proxy itself, as clusters write them in front of
+	// an image ("registry.example.com:5000").
+	Hosts []string
 	// ReportURL is the address of the pages, without a slash at its end.
 	ReportURL string
 	Metrics   *serve.Metrics
@@ -67,6 +70,7 @@ type Gate struct {
 	images    *flights                 // analyses of whole images, by manifest
 	layers    *flights                 // analyses of layers, by the digest of the stored bytes
 	judging   *flights                 // evaluations, by manifest and selection
+	wishes    *wishes                  // inquiries that are being fulfilled
 	following chan struct{}            // uploads being analysed while they stream
 	reading   map[string]chan struct{} // layers being read, by upstream: a slow one holds up only its own
 	reloading sync.Mutex               // one renewal at a time
@@ -118,6 +122,7 @@ func New(o Options) (*Gate, error) {
 	g := &Gate{
 		Options: o,
 		images:  newFlights(), layers: newFlights(), judging: newFlights(),
+		wishes:    newWishes(),
 		tags:      resolver{all: map[tagKey]*tagQueue{}},
 		following: make(chan struct{}, maxFollowing),
 		reading:   map[string]chan struct{}{},
@@ -161,7 +166,8 @@ func (g *Gate) Run(ctx context.Context) error {
 	g.crew.run(ctx, func(ctx context.Context) {
 		if g.Verdicts.Shared != nil {
 			g.crew.start(func(ctx context.Context) { g.Verdicts.Shared.Follow(ctx, g.Verdicts.Memory.Forget) })
-			g.publish(ctx)
+			g.crew.start(g.publishLoop)
+			g.crew.start(g.fulfilLoop)
 		}
 		g.crew.start(g.releaseLoop)
 		g.crew.start(g.renewEngine) // may read many layers: data must not wait for it

@@ -79,11 +79,14 @@ func (g *Gate) checkAge(v *policy.Verdict) error {
 			continue // the verdict has a gap for it
 		}
 		if age := g.Now().Sub(c.Synced); age > g.Config().MaxDataAge {
-			return fmt.Errorf("%w that is recent enough: %s was last synced %s ago, gate.max_data_age is %s",
-				ErrNoData, feed, age.Round(time.Hour), g.Config().MaxDataAge)
+			return tooOld(feed, age, g.Config().MaxDataAge)
 		}
 	}
 	return nil
+}
+
+func tooOld(feed string, age, limit time.Duration) error {
+	return fmt.Errorf("%w that is recent enough: %s was last synced %s ago, gate.max_data_age is %s", ErrNoData, feed, age.Round(time.Hour), limit)
 }
 
 // judgeOnce makes a verdict, once for everybody who waits for the same.

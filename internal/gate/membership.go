@@ -107,6 +107,9 @@ func (g *Gate) write(ctx context.Context, q Question, m *image.Manifest) error {
 	if q.Tag != "" {
 		g.bindings.Put(binding{repo, q.Tag}, m.Digest)
 	}
+	if q.Tag != "" || m.Index {
+		g.inform(ctx, q.Target, m)
+	}
 	return nil
 }
 
@@ -135,6 +138,7 @@ func (g *Gate) Bind(ctx context.Context, q Question, m *image.Manifest, before d
 	bound, err := g.Catalog.BindTag(ctx, b.repository, q.Tag, m.Digest, before)
 	if err == nil && bound {
 		g.bindings.Put(b, m.Digest)
+		g.inform(ctx, q.Target, m)
 	}
 	return err
 }

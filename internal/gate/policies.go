@@ -2,13 +2,11 @@ package gate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/pratique/pratique/engine/policy/bundle"
 	"github.com/pratique/pratique/internal/catalog"
-	"github.com/pratique/pratique/internal/verdicts"
 )
 
 // Policy is a stored bundle, as lists show it.
@@ -86,6 +84,7 @@ func (g *Gate) AddPolicy(ctx context.Context, raw []byte) (Policy, error) {
 	if err := g.Catalog.PutBundle(ctx, p.Bundle); err != nil {
 		return Policy{}, fmt.Errorf("store bundle %q: %w", b.ID, err)
 	}
+	defer g.publish(ctx)
 	if active := g.active.Load(); active != nil && active.ID == b.ID && active.Hash != b.Hash {
 		p.Active = true
 		_, err = g.Activate(ctx, b.ID)
@@ -149,20 +148,4 @@ func (g *Gate) ActivePolicy() (*bundle.Bundle, error) {
 		return nil, errors.New("no policy bundle is active")
 	}
 	return active.Bundle, nil
-}
-
-// publish lets processes that have Redis alone know which rules are in force. A
-// Redis that is away is told at the next start or activation.
-func (g *Gate) publish(ctx context.Context) {
-	active := g.active.Load()
-	if g.Verdicts.Shared == nil || active == nil {
-		return
-	}
-	settings, err := json.Marshal(map[string]any{"defaults": g.Config().Settings, "rules": g.Config().Rules})
-	if err == nil {
-		err = g.Verdicts.Shared.Publish(ctx, verdicts.Active{Epoch: active.epoch, Bundle: active.Hash, Gate: settings}, active.raw)
-	}
-	if err != nil && ctx.Err() == nil {
-		g.Log.Warn("active policy not published", "error", err)
-	}
 }

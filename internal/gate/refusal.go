@@ -19,7 +19,7 @@ const maxNamed = 4
 
 // stopMessage explains a refusal by policy in one line: which policy, which
 // vulnerabilities, what to upgrade to, where to read more.
-func (g *Gate) stopMessage(sel bundle.Selection, v *policy.Verdict) string {
+func stopMessage(report string, sel bundle.Selection, v *policy.Verdict) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "refused by policy %q: ", sel.BundleName)
 	if v.Reason == policy.ReasonBlacklisted {
@@ -27,12 +27,17 @@ func (g *Gate) stopMessage(sel bundle.Selection, v *policy.Verdict) string {
 	} else {
 		b.WriteString(stopReasons(v))
 	}
-	fmt.Fprintf(&b, "; report: %s", g.Report(v.Manifest))
+	fmt.Fprintf(&b, "; report: %s", report)
 	return b.String()
 }
 
-func stopReasons(v *policy.Verdict) string {
-	vulnerable, other := splitRows(v.Rows)
+func stopReasons(v *policy.Verdict) string { return reasons(v, policy.Stop) }
+
+func warnReasons(v *policy.Verdict) string { return reasons(v, policy.Warn) }
+
+// reasons names the rows of one action.
+func reasons(v *policy.Verdict, action policy.Action) string {
+	vulnerable, other := splitRows(v.Rows, action)
 	var parts []string
 	if len(vulnerable) > 0 {
 		parts = append(parts, vulnerabilities(vulnerable))
@@ -57,12 +62,12 @@ type vulnerability struct {
 	packages []string
 }
 
-// splitRows gives the stopping rows: those about vulnerabilities, the worst
+// splitRows gives the rows of one action: those about vulnerabilities, the worst
 // first and each once, and the others.
-func splitRows(rows []policy.Row) (vulnerable []vulnerability, other []policy.Row) {
+func splitRows(rows []policy.Row, action policy.Action) (vulnerable []vulnerability, other []policy.Row) {
 	at := map[[3]string]int{}
 	for _, r := range rows {
-		if r.Action != policy.Stop {
+		if r.Action != action {
 			continue
 		}
 		if r.CVE == "" {
@@ -132,7 +137,7 @@ func countVulnerabilities(all []vulnerability) string {
 }
 
 // gapMessage explains a refusal because something was not understood.
-func (g *Gate) gapMessage(v *policy.Verdict, blind []inventory.Gap) string {
+func gapMessage(report string, blind []inventory.Gap) string {
 	var parts []string
 	for i, gap := range blind {
 		if i == maxNamed {
@@ -141,7 +146,7 @@ func (g *Gate) gapMessage(v *policy.Verdict, blind []inventory.Gap) string {
 		}
 		parts = append(parts, clean(gap.Detail))
 	}
-	return fmt.Sprintf("refused, because the image is not understood: %s (gate.on_gap is deny); report: %s", strings.Join(parts, "; "), g.Report(v.Manifest))
+	return fmt.Sprintf("refused, because the image is not understood: %s (gate.on_gap is deny); report: %s", strings.Join(parts, "; "), report)
 }
 
 // Report is the address of the page about an image.

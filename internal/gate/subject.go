@@ -131,6 +131,7 @@ func (g *Gate) inspect(ctx context.Context, t Target, m *image.Manifest) error {
 	if im != nil {
 		g.inventory.Put(m.Digest, im)
 	}
+	g.inform(ctx, t, m)
 	g.Metrics.Analysis("image", g.Now().Sub(start))
 	g.Log.Info("image analysed", "manifest", m.Digest, "repository", t.Name(), "kind", s.Kind, "took", g.Now().Sub(start))
 	return nil

@@ -104,7 +104,7 @@ func New(t testing.TB, o Options) *System {
 	s.Gate, err = gate.New(gate.Options{
 		Analyzer: analyzer, Audit: s.Audit, Nobody: auth.Anonymous,
 		Config: config, Upstreams: s.Upstreams, Catalog: s.Catalog, Verdicts: tiers, Data: data, Syncing: func() string { return "" },
-		SpoolDir: filepath.Join(s.Dir, "spool"), ReportURL: "http://127.0.0.1:8228", Metrics: s.Metrics, Log: s.Log, Now: s.Clock.Now,
+		Hosts: []string{"pratique.test:5000"}, SpoolDir: filepath.Join(s.Dir, "spool"), ReportURL: "http://127.0.0.1:8228", Metrics: s.Metrics, Log: s.Log, Now: s.Clock.Now,
 	})
 	check(t, err)
 	s.run(t)

@@ -46,6 +46,9 @@ func NewMetrics() *Metrics {
 	return m
 }
 
+// Register exposes figures that a door has beside these, once.
+func (m *Metrics) Register(figures ...prometheus.Collector) { m.registry.MustRegister(figures...) }
+
 // Request counts one answered request.
 func (m *Metrics) Request(door, operation string, status int, took time.Duration, in, out int64) {
 	m.requests.WithLabelValues(door, operation, strconv.Itoa(status)).Inc()

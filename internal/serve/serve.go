@@ -33,9 +33,15 @@ const (
 // Server is one door. Run blocks until ctx ends, then lets transfers that are
 // under way finish for Drain.
 type Server struct {
-	Name    string // "registry", "api": for logs
-	Listen  string
-	TLS     TLSFiles
+	Name   string // "registry", "api": for logs
+	Listen string
+	TLS    TLSFiles
+	// GetCertificate gives the certificate in force where it does not come from
+	// files; TLS is not looked at then.
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// HTTP2 lets clients send many requests at the same time over one connection,
+	// where there is TLS.
+	HTTP2   bool
 	Limits  Limits
 	Handler http.Handler
 	// Limited answers a request that a limit turns away: status 429, in the form
@@ -70,15 +76,36 @@ func (s *Server) Bind() error {
 	s.turnedAway = turnedAway{door: s.Name, metrics: s.Metrics, log: s.Log, line: &rate.Sometimes{Interval: time.Second}}
 	s.turnstile = newTurnstile(l.(*net.TCPListener), s.Limits, s.turnedAway.note)
 	s.listener = s.turnstile
-	if !s.TLS.Enabled() {
+	if !s.Secure() {
 		return nil
 	}
-	s.certificate = &certificate{door: s.Name, files: s.TLS, log: s.Log}
-	if err := s.certificate.reload(); err != nil {
-		return errors.Join(err, l.Close())
+	if s.GetCertificate == nil {
+		s.certificate = &certificate{door: s.Name, files: s.TLS, log: s.Log}
+		if err := s.certificate.reload(); err != nil {
+			return errors.Join(err, l.Close())
+		}
 	}
-	s.listener = tls.NewListener(s.turnstile, &tls.Config{GetCertificate: s.certificate.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	protocols := []string{"http/1.1"}
+	if s.HTTP2 {
+		protocols = []string{"h2", "http/1.1"}
+	}
+	s.listener = tls.NewListener(s.turnstile, &tls.Config{GetCertificate: s.Certificate, MinVersion: tls.VersionTLS12, NextProtos: protocols})
 	return nil
+}
+
+// Secure reports whether clients speak TLS.
+func (s *Server) Secure() bool { return s.GetCertificate != nil || s.TLS.Enabled() }
+
+// Certificate gives the certificate in force. Without one, and before Bind where
+// it comes from files, it is an error.
+func (s *Server) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	switch {
+	case s.GetCertificate != nil:
+		return s.GetCertificate(hello)
+	case s.certificate == nil:
+		return nil, fmt.Errorf("%s.tls: no certificate has been read", s.Name)
+	}
+	return s.certificate.get(hello)
 }
 
 // Reload reads the certificate again now. A pair that cannot be read is an
@@ -93,7 +120,7 @@ func (s *Server) Reload() error {
 // URL returns the address that a person types.
 func (s *Server) URL() string {
 	scheme := "http"
-	if s.TLS.Enabled() {
+	if s.Secure() {
 		scheme = "https"
 	}
 	return scheme + "://" + s.Addr()

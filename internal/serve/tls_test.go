@@ -124,3 +124,29 @@ func TestTLSFiles(t *testing.T) {
 		})
 	}
 }
+
+// TestHTTP2: where it is let, many requests at the same time share a connection;
+// elsewhere there is HTTP/1.1 alone.
+func TestHTTP2(t *testing.T) {
+	for _, tt := range []struct {
+		http2 bool
+		want  string
+	}{{true, "HTTP/2.0"}, {false, "HTTP/1.1"}} {
+		files, pool := certificate(t)
+		s := &serve.Server{TLS: files, HTTP2: tt.http2, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(w, r.Proto)
+		})}
+		start(t, s)
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
+		t.Cleanup(transport.CloseIdleConnections)
+		res, err := (&http.Client{Transport: transport}).Post(s.URL(), "text/plain", strings.NewReader("a body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil || string(body) != tt.want || res.Body.Close() != nil {
+			t.Errorf("%s, %v, want %s", body, err, tt.want)
+		}
+	}
+}

@@ -7,23 +7,31 @@ import (
 
 const breakerPause = 2 * time.Second // how long a failed store is left alone
 
-// breaker leaves a store alone for a while after it has failed. The zero value
-// is ready.
-type breaker struct {
+// Breaker leaves a store alone for a while after it has failed. The zero value
+// is ready, and safe for concurrent use.
+type Breaker struct {
 	mu    sync.Mutex
 	down  bool
 	until time.Time
 }
 
-// closed reports whether the store may be asked now.
-func (b *breaker) closed(now time.Time) bool {
+// Closed reports whether the store may be asked now. After a pause one who asks
+// may try; the others wait for how that goes.
+func (b *Breaker) Closed(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.down || now.After(b.until)
+	if !b.down {
+		return true
+	}
+	if !now.After(b.until) {
+		return false
+	}
+	b.until = now.Add(breakerPause)
+	return true
 }
 
-// report notes how a call went, and reports whether the state changed.
-func (b *breaker) report(err error, now time.Time) (changed bool) {
+// Report notes how a call went, and reports whether the state changed.
+func (b *Breaker) Report(err error, now time.Time) (changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	was := b.down

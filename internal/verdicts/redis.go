@@ -158,33 +158,6 @@ func (r *Redis) Put(ctx context.Context, v *policy.Verdict) (bool, error) {
 	return n == 1, nil
 }
 
-// Active is what a process with Redis alone needs to choose the rules.
-type Active struct {
-	Epoch  int64           `json:"epoch"`
-	Bundle string          `json:"bundle"` // hash; the document is under bundle:<hash>
-	Gate   json.RawMessage `json:"gate"`   // gate settings and rules
-}
-
-// Publish makes the active bundle and the gate's settings known.
-func (r *Redis) Publish(ctx context.Context, a Active, bundle []byte) error {
-	activeKey, bundleKey := keyPrefix+"active", keyPrefix+"bundle:"+a.Bundle
-	sealedActive, err := r.seal(activeKey, a)
-	if err != nil {
-		return err
-	}
-	sealedBundle, err := r.seal(bundleKey, json.RawMessage(bundle))
-	if err != nil {
-		return err
-	}
-	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, bundleKey, sealedBundle, 0)
-		p.Set(ctx, activeKey, sealedActive, 0)
-		p.Publish(ctx, invalidations, activeKey)
-		return nil
-	})
-	return err
-}
-
 // Follow calls forget for every verdict that any process puts, until ctx ends.
 // It reconnects on its own; memory that missed messages while Redis was away
 // holds verdicts that were in force then, as does the catalog.

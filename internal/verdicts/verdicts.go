@@ -52,7 +52,7 @@ type Tiers struct {
 	// Looked is called with the tier that answered, for the metrics.
 	Looked func(tier string)
 
-	breaker breaker
+	breaker Breaker
 }
 
 // Get asks the tiers from the nearest to the farthest, and lets the nearer ones
@@ -103,7 +103,7 @@ func (t *Tiers) Drop(ctx context.Context, manifest digest.Digest, selection stri
 }
 
 func (t *Tiers) shared(ctx context.Context, manifest digest.Digest, selection string) *policy.Verdict {
-	if t.Shared == nil || !t.breaker.closed(time.Now()) {
+	if t.Shared == nil || !t.breaker.Closed(time.Now()) {
 		return nil
 	}
 	v, err := t.Shared.Get(ctx, manifest, selection)
@@ -112,11 +112,23 @@ func (t *Tiers) shared(ctx context.Context, manifest digest.Digest, selection st
 }
 
 func (t *Tiers) share(ctx context.Context, v *policy.Verdict) {
-	if t.Shared == nil || !t.breaker.closed(time.Now()) {
-		return
+	t.withShared(ctx, func() error { _, err := t.Shared.Put(ctx, v); return err })
+}
+
+// Share puts a verdict that is in force into Redis once more, for processes that
+// did not find it there.
+func (t *Tiers) Share(ctx context.Context, v *policy.Verdict) { t.share(ctx, v) }
+
+// ShareFact lets processes that have Redis alone know what is known of a thing.
+// Where Redis is away, they ask for it again.
+func (t *Tiers) ShareFact(ctx context.Context, name string, fact any) {
+	t.withShared(ctx, func() error { return t.Shared.PutFact(ctx, name, fact) })
+}
+
+func (t *Tiers) withShared(ctx context.Context, write func() error) {
+	if t.Shared != nil && t.breaker.Closed(time.Now()) {
+		t.note(ctx, write())
 	}
-	_, err := t.Shared.Put(ctx, v)
-	t.note(ctx, err)
 }
 
 // note opens the breaker after a failure, so that a Redis that is down costs
@@ -125,7 +137,7 @@ func (t *Tiers) note(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	if changed := t.breaker.report(err, time.Now()); !changed {
+	if changed := t.breaker.Report(err, time.Now()); !changed {
 		return
 	}
 	if err != nil {

@@ -163,3 +163,11 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestWhyNotEvaluated: validation says what is true of a rule without a check.
+func TestWhyNotEvaluated(t *testing.T) {
+	b := mustParse(t, document([]string{rule("STOP", "dockerfile", "effective_user", "users", "root", "type", "blacklist")}, nil, ""))
+	if all := b.Problems; len(all) != 1 || !strings.Contains(all[0].Details, "(no check for it is written yet)") {
+		t.Errorf("%+v", all)
+	}
+}

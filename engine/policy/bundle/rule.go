@@ -115,7 +115,7 @@ func (r parser) values(o object, t *trigger, params []parameter) (values, bool) 
 
 // compile makes the rule's check, or notes why this version has none.
 func (r parser) compile(o object, t *trigger, v values, ru *rule) {
-	note := "the facts it needs are not collected"
+	note := "no check for it is written yet"
 	if t.compile != nil {
 		ru.check, note = t.compile(v)
 	}

@@ -20,6 +20,10 @@ func TestPackageTrigger(t *testing.T) {
 	npm := finding.Finding{ID: "GHSA-x", Aliases: []string{"CVE-1"}, Package: "@scope/express", Version: "4.16.4", Type: "npm", Severity: finding.High,
 		Locations: []string{"app/node_modules/express/package.json"}}
 	golang := finding.Finding{ID: "GO-2023-1", Package: "stdlib", Version: "go1.21.0", Type: "go", Severity: finding.High, Locations: []string{"usr/local/bin/app"}}
+	log4j := finding.Finding{ID: "CVE-2021-44228", Package: "org.apache.logging.log4j:log4j-core", Version: "2.14.1", Type: "java", Severity: finding.Critical}
+	java := func(place string) finding.Finding {
+		return with(log4j, func(f *finding.Finding) { f.Locations = []string{place} })
+	}
 	twice := with(npm, func(f *finding.Finding) {
 		f.Locations = []string{"test/express/package.json", "app/node_modules/express/package.json"}
 	})
@@ -58,6 +62,13 @@ func TestPackageTrigger(t *testing.T) {
 		{"non-os alone: npm", []string{"package_type", "non-os"}, npm, "GHSA-x+express"},
 		{"non-os alone: system package", []string{"package_type", "non-os"}, openssl(), ""},
 		{"go", nil, golang, "GO-2023-1+stdlib-go1.21.0"},
+		{"java archive", nil, java("opt/log4j-core-2.14.1.jar"), "CVE-2021-44228+log4j-core-2.14.1.jar"},
+		{"java archive that describes itself", nil, java("opt/log4j-core-2.14.1.jar!/META-INF/maven/org.apache.logging.log4j/log4j-core/pom.properties"), "CVE-2021-44228+log4j-core-2.14.1.jar"},
+		{"java archive with a manifest", nil, java("opt/log4j-core.jar!/META-INF/MANIFEST.MF"), "CVE-2021-44228+log4j-core.jar"},
+		{"java archive in another", nil, java("app.war!/WEB-INF/lib/log4j-core-2.14.1.jar!/META-INF/MANIFEST.MF"), "CVE-2021-44228+log4j-core-2.14.1.jar"},
+		{"java component of a larger archive", nil, java("app.jar!/META-INF/maven/org.apache.logging.log4j/log4j-core/pom.properties"), "CVE-2021-44228+log4j-core-2.14.1.jar"},
+		{"java component of an archive of like name", nil, java("log4j-core-extras.jar!/META-INF/maven/x/y/pom.xml"), "CVE-2021-44228+log4j-core-2.14.1.jar"},
+		{"java without a place", nil, log4j, "CVE-2021-44228+org.apache.logging.log4j:log4j-core-2.14.1"},
 		{"excluded path", []string{"package_path_exclude", "/app/.*"}, npm, ""},
 		{"excluded in the middle of a path", []string{"package_path_exclude", "node_modules"}, npm, "GHSA-x+express"},
 		{"one of two places excluded", []string{"package_path_exclude", "/test/"}, twice, "GHSA-x+express"},

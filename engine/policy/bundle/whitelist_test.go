@@ -12,6 +12,7 @@ import (
 func TestWhitelistItems(t *testing.T) {
 	ghsa := finding.Finding{ID: "GHSA-x", Aliases: []string{"CVE-1", "GO-1"}, Package: "stdlib", Version: "go1.21.0", Type: "go",
 		Severity: finding.High, Locations: []string{"usr/bin/a", "usr/bin/b"}}
+	inner := finding.Finding{ID: "CVE-2", Package: "a:b", Version: "1", Type: "java", Severity: finding.High, Locations: []string{"app.jar!/META-INF/maven/a/b/pom.properties"}}
 	tests := []struct {
 		name     string
 		item     string // the rest of the item after the gate
@@ -41,6 +42,10 @@ func TestWhitelistItems(t *testing.T) {
 		{"expired, with a fraction", `"trigger_id": "*", "expires_on": "2026-11-21T11:59:59.999999Z"`, ghsa, false},
 		{"expired, with a colon", `"trigger_id": "*", "expires_on": "2026-11-21T11:59:59:999999Z"`, ghsa, false},
 		{"not expired, with an offset", `"trigger_id": "*", "expires_on": "2026-11-21T11:00:00-02:00"`, ghsa, true},
+		{"java component of a larger archive", `"trigger_id": "CVE-2+b-1.jar"`, inner, true},
+		{"another component of it", `"trigger_id": "CVE-2+c-1.jar"`, inner, false},
+		{"by the archive, as in Anchore", `"trigger_id": "CVE-2+app.jar"`, inner, true},
+		{"by the file that describes it", `"trigger_id": "CVE-2+pom.properties"`, inner, false},
 		{"no expiry", `"trigger_id": "*", "expires_on": ""`, ghsa, true},
 	}
 	b := rule("STOP", "vulnerabilities", "package", "package_type", "all")

@@ -1,69 +1,61 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
+// Connection is access to one cluster.
+type Connection struct {
+	Client  kubernetes.Interface
+	Dynamic dynamic.Interface
+	// Namespace is where this process runs; "" outside a cluster.
+	Namespace string
+	// Name is the pod's, or the machine's.
+	Name string
+}
+
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// Questions a second, and at once: for namespaces and pull secrets that no cache
+// has, in the rush of a rollout.
 const (
-	// namespaceFile is where a pod reads the name of its namespace.
-	namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-	// Of requests to the API server, in a second and at once. Reviews that need
-	// one must not queue behind the inventory; API servers have their own limits.
-	clientRate, clientBurst = 100, 200
+	questions = 50
+	burst     = 200
 )
 
-// Connection is a cluster that can be spoken to.
-type Connection struct {
-	Kubernetes kubernetes.Interface
-	Dynamic    dynamic.Interface
-	// Namespace is Pratique's own; "" outside of the cluster, where the
-	// kubeconfig names none.
-	Namespace string
-}
-
-// Connect returns the cluster that a kubeconfig file names, or, where file is "",
-// the one that this process runs in. Nothing is asked yet.
-func Connect(file string) (Connection, error) {
-	cfg, namespace, err := load(file)
+// Connect finds the cluster: that of the kubeconfig file, or the one that this
+// process runs in. It is nil, and no error, where there is none. Nothing is asked
+// yet.
+func Connect(kubeconfig string) (*Connection, error) {
+	config, err := rest.InClusterConfig()
+	if kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	}
+	if errors.Is(err, rest.ErrNotInCluster) {
+		return nil, nil
+	}
 	if err != nil {
-		return Connection{}, fmt.Errorf("connect to the cluster: %w", err)
+		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
-	cfg.QPS, cfg.Burst, cfg.UserAgent = clientRate, clientBurst, fieldManager
-	typed, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return Connection{}, fmt.Errorf("connect to the cluster: %w", err)
+	config.QPS, config.Burst, config.UserAgent = questions, burst, "pratique"
+	c := &Connection{}
+	if c.Client, err = kubernetes.NewForConfig(config); err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
-	dyn, err := dynamic.NewForConfig(cfg)
-	if err != nil {
-		return Connection{}, fmt.Errorf("connect to the cluster: %w", err)
+	if c.Dynamic, err = dynamic.NewForConfig(config); err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
 	}
-	return Connection{typed, dyn, namespace}, nil
-}
-
-func load(file string) (cfg *rest.Config, namespace string, err error) {
-	if file == "" {
-		if cfg, err = rest.InClusterConfig(); err != nil {
-			return nil, "", err
-		}
-		raw, err := os.ReadFile(namespaceFile)
-		return cfg, strings.TrimSpace(string(raw)), err
+	if raw, err := os.ReadFile(namespaceFile); err == nil {
+		c.Namespace = strings.TrimSpace(string(raw))
 	}
-	loaded := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: file}, &clientcmd.ConfigOverrides{})
-	if cfg, err = loaded.ClientConfig(); err != nil {
-		return nil, "", err
-	}
-	namespace, _, err = loaded.Namespace()
-	if namespace == metav1.NamespaceDefault {
-		namespace = "" // what client-go says when the file says nothing
-	}
-	return cfg, namespace, err
+	c.Name, err = os.Hostname()
+	return c, err
 }

@@ -28,18 +28,18 @@ func TestConnect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Namespace != "pratique" || c.Dynamic == nil {
+	if c.Name == "" || c.Dynamic == nil {
 		t.Errorf("%+v", c)
 	}
-	if _, err := c.Kubernetes.CoreV1().Namespaces().Get(t.Context(), "gone", metav1.GetOptions{}); err == nil || !strings.Contains(err.Error(), "404") {
+	if _, err := c.Client.CoreV1().Namespaces().Get(t.Context(), "gone", metav1.GetOptions{}); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Error(err)
 	}
 }
 
 func TestConnectOutsideOfACluster(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	if _, err := cluster.Connect(""); err == nil {
-		t.Error("connected to nothing")
+	if c, err := cluster.Connect(""); c != nil || err != nil {
+		t.Errorf("connected to nothing: %+v, %v", c, err)
 	}
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(file, []byte("nonsense: ["), 0o600); err != nil {

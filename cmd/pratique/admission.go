@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pratique/pratique/internal/admission"
+	"github.com/pratique/pratique/internal/config"
+	"github.com/pratique/pratique/internal/gate"
+	"github.com/pratique/pratique/internal/serve"
+	"github.com/pratique/pratique/internal/verdicts"
+)
+
+func newAdmissionCommand(flags *configFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "admission", Short: "Run the Kubernetes admission webhook alone", Args: cobra.NoArgs,
+		Long: `Run the Kubernetes admission webhook beside a pratique that serves elsewhere.
+It answers from the verdicts that the registry proxy keeps in Redis (redis.url), and
+asks the API (admission.engine.url) where Redis cannot say. It analyses nothing:
+what is not known is queued for the processes that do. SIGHUP reads the
+configuration again.
+
+The same door opens inside serve with admission.enabled: true.`,
+		Example: `  pratique admission --config /etc/pratique.yaml
+  pratique admission --set redis.url=redis://redis:6379/0 --set redis.hmac_key_file=/run/secrets/hmac \
+      --set admission.tls.cert=tls.crt --set admission.tls.key=tls.key`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.load()
+			if err != nil {
+				return err
+			}
+			return admitUntil(cmd.Context(), c, flags, cmd.ErrOrStderr())
+		},
+	}
+}
+
+func admitUntil(ctx context.Context, c config.Config, flags *configFlags, out io.Writer) (err error) {
+	log := newLogger(c.Log, out)
+	metrics := serve.NewMetrics()
+	standings, closers, err := openStandings(c, metrics, log)
+	defer func() {
+		for _, end := range closers {
+			err = errors.Join(err, end())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	d, err := openAdmission(c, standings, nil, metrics, log)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, `
+  Pratique %s, admission alone
+  webhook    https://%s/validate, /mutate, /image-review, /gatekeeper
+  verdicts   %s
+  figures    %s
+
+`, versionText(), d.webhook.Addr(), verdictSource(c), d.figuresURL())
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range d.parts {
+		group.Go(func() error { return part(ctx) })
+	}
+	group.Go(func() error { return d.reloadOnHangup(ctx, flags, log) })
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func verdictSource(c config.Config) string {
+	switch engine := c.Admission.Engine.URL; {
+	case c.Redis.URL == "":
+		return "from the API " + engine
+	case engine == "":
+		return "from Redis (admission.engine.url would be asked where Redis cannot say)"
+	default:
+		return "from Redis, and from the API " + engine + " where Redis cannot say"
+	}
+}
+
+// openStandings are what a process knows that has no catalog.
+func openStandings(c config.Config, metrics *serve.Metrics, log *slog.Logger) (gate.Standings, []func() error, error) {
+	var closers []func() error
+	var first, second gate.Standings
+	if c.Redis.URL != "" {
+		shared, err := verdicts.NewRedis(c.Redis, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		closers = append(closers, shared.Close)
+		first = gate.NewRemote(verdicts.NewReader(shared, time.Now, metrics.Lookup), time.Now)
+	}
+	if c.Admission.Engine.URL != "" {
+		engine, err := admission.NewEngine(c.Admission.Engine, time.Now)
+		if err != nil {
+			return nil, closers, err
+		}
+		closers = append(closers, func() error { engine.Close(); return nil })
+		second = engine
+	}
+	switch {
+	case first != nil && second != nil:
+		return admission.Chain{First: first, Second: second}, closers, nil
+	case first != nil:
+		return first, closers, nil
+	case second != nil:
+		return second, closers, nil
+	}
+	return nil, nil, errors.New("nobody to ask for verdicts: set redis.url, or admission.engine.url, or open the door inside serve with admission.enabled")
+}
+
+// reloadOnHangup puts a changed configuration in force at SIGHUP. One that is not
+// good changes nothing.
+func (d *admissionDoor) reloadOnHangup(ctx context.Context, flags *configFlags, log *slog.Logger) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangup:
+		}
+		c, err := flags.load()
+		if err == nil {
+			err = d.webhook.Reload(c.Admission.Config)
+		}
+		if err != nil {
+			log.Error("configuration not reloaded: the one in force stays", "error", err)
+			continue
+		}
+		log.Info("configuration reloaded", "note", "selectors, answers and mutation are in force; everything else needs a restart")
+	}
+}
