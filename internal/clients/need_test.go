@@ -62,3 +62,13 @@ func TestSkip(t *testing.T) {
 		})
 	}
 }
+
+// What no script can install is demanded by its name alone.
+func TestKubernetesIsNotMeantByAll(t *testing.T) {
+	for require, want := range map[string]bool{"": false, "all": false, "redis": false, "redis, kubernetes": true} {
+		t.Setenv(clients.RequireEnv, require)
+		if got := clients.Required(clients.SuiteKubernetes); got != want {
+			t.Errorf("%q: required is %t", require, got)
+		}
+	}
+}

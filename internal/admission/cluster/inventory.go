@@ -117,11 +117,11 @@ type Inventory struct {
 	factory informers.SharedInformerFactory
 	pods    corelisters.PodLister
 	synced  func() bool
-	changed workqueue.TypedRateLimitingInterface[string]  // pods, by namespace/name
-	due     workqueue.TypedRateLimitingInterface[subject] // images to ask about
-	pace    *rate.Limiter                                 // of questions
+	pace    *rate.Limiter                                // of questions
+	changed workqueue.TypedRateLimitingInterface[string] // pods, by namespace/name; made by Run
 
 	mu     sync.Mutex
+	due    workqueue.TypedRateLimitingInterface[subject]   // images to ask about; nil before Run
 	writes workqueue.TypedRateLimitingInterface[types.UID] // workloads to write about; nil while another leads
 }
 
@@ -146,7 +146,6 @@ func NewInventory(cfg InventoryConfig, d InventoryDeps) (*Inventory, error) {
 	i := &Inventory{
 		config: cfg, client: d.Client, dynamic: d.Dynamic, standings: d.Standings, log: d.Log, now: d.Now,
 		figures: newFigures(), table: newTable(), owners: newOwners(d.Client),
-		changed: workqueue.NewTypedRateLimitingQueue(slowly[string]()), due: workqueue.NewTypedRateLimitingQueue(slowly[subject]()),
 		pace: rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate))),
 		factory: informers.NewSharedInformerFactoryWithOptions(d.Client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 			o.FieldSelector = "status.phase!=Succeeded,status.phase!=Failed"
@@ -170,10 +169,11 @@ func (i *Inventory) follow() error {
 			i.changed.Add(key)
 		}
 	}
-	var fresh freshness
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: add, UpdateFunc: func(_, object any) { add(object) }, DeleteFunc: add,
 	})
+	// Only for the log: a list that is old is better here than none.
+	fresh := &freshness{}
 	if err = errors.Join(err, informer.SetTransform(gist), fresh.follow(informer, "pods", i.log)); err != nil {
 		return fmt.Errorf("watch pods: %w", err)
 	}
@@ -184,27 +184,37 @@ func (i *Inventory) follow() error {
 // can be called once.
 func (i *Inventory) Run(ctx context.Context) error {
 	ctx = logged(ctx, i.log)
-	i.factory.StartWithContext(ctx)
+	i.changed = workqueue.NewTypedRateLimitingQueue(slowly[string]())
+	due := workqueue.NewTypedRateLimitingQueue(slowly[subject]())
+	i.mu.Lock()
+	i.due = due
+	i.mu.Unlock()
 	defer i.factory.Shutdown()
-	stop := context.AfterFunc(ctx, func() {
-		i.changed.ShutDown()
-		i.due.ShutDown()
-	})
-	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, func() {
+		i.changed.ShutDown()
+		due.ShutDown()
+	})()
+	i.factory.StartWithContext(ctx)
 	g.Go(func() error { return drain(i.changed, func(key string) error { return i.index(ctx, key) }, i.complain) })
-	g.Go(func() error { return drain(i.due, func(s subject) error { return i.ask(ctx, s) }, i.complain) })
+	g.Go(func() error { return drain(due, func(s subject) error { return i.ask(ctx, s) }, i.complain) })
 	g.Go(func() error { return lead(ctx, i.config.Leader, i.client, i.log, i.lead) })
-	err := g.Wait()
-	i.changed.ShutDown()
-	i.due.ShutDown()
-	return err
+	return g.Wait()
 }
 
 // Recheck asks about every image now: policy or data have changed.
 func (i *Inventory) Recheck() {
 	for _, s := range i.table.subjects() {
-		i.due.Add(s)
+		i.askAfter(s, 0)
+	}
+}
+
+// askAfter has an image asked about, at once or later.
+func (i *Inventory) askAfter(s subject, wait time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.due != nil {
+		i.due.AddAfter(s, wait)
 	}
 }
 
@@ -257,7 +267,7 @@ func (i *Inventory) index(ctx context.Context, key string) error {
 		namespace: namespace, name: name, uid: pod.UID, workload: w.UID, subjects: running, evictable: evictable(pod),
 	}, w)
 	for _, s := range fresh {
-		i.due.Add(s)
+		i.askAfter(s, 0)
 	}
 	i.dirty(changed...)
 	return nil
@@ -290,7 +300,7 @@ func (i *Inventory) ask(ctx context.Context, s subject) error {
 	if st.State == gate.StatePending || st.State == gate.StateError {
 		wait = min(wait, pendingInterval)
 	}
-	i.due.AddAfter(s, wait)
+	i.askAfter(s, wait)
 	return nil
 }
 

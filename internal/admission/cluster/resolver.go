@@ -151,7 +151,7 @@ func (r *Resolver) resolve(ctx context.Context, ref image.Reference, credentials
 	if p, ok := r.config.Proxies[ref.Registry]; ok {
 		return r.ask(ctx, client{host: ref.Registry, proxied: true}, p.config(), joined(p.Prefix, ref.Repository), ref.Tag)
 	}
-	if len(credentials) == 0 {
+	if len(credentials) == 0 || r.inClear(ref.Registry) {
 		return r.ask(ctx, client{host: ref.Registry}, r.direct(ref.Registry), ref.Repository, ref.Tag)
 	}
 	var last error
@@ -179,6 +179,16 @@ func joined(prefix, repository string) string {
 		return repository
 	}
 	return prefix + "/" + repository
+}
+
+// inClear reports whether what is sent to the registry can be read on the way.
+func (r *Resolver) inClear(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	ip := net.ParseIP(name)
+	return slices.Contains(r.config.PlainHosts, host) && name != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 // direct is the configuration of a registry that a pod names.

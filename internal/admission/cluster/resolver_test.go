@@ -184,6 +184,33 @@ func TestResolveThroughProxy(t *testing.T) {
 	}
 }
 
+// A password is sent in the clear on this machine alone.
+func TestResolvePlain(t *testing.T) {
+	var accounts atomic.Int64
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); ok {
+			accounts.Add(1)
+		} else {
+			w.Header().Set("WWW-Authenticate", `Basic realm="r"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Docker-Content-Digest", someDigest.String())
+	}))
+	defer plain.Close()
+	host := strings.TrimPrefix(plain.URL, "http://")
+	const other = "registry.invalid:80"
+	r := newResolver(t, cluster.ResolverConfig{AllowHosts: []string{"127.0.0.1"}, PlainHosts: []string{host, other}})
+	credentials := []cluster.Credential{{Username: "u", Password: "p"}}
+	if d, err := r.Resolve(t.Context(), host+"/app:1", credentials); err != nil || d != someDigest || accounts.Load() == 0 {
+		t.Errorf("%s, %v", d, err)
+	}
+	// Elsewhere it is asked anonymously: nobody is there, and that is the error.
+	if _, err := r.Resolve(t.Context(), other+"/app:1", credentials); !errors.Is(err, cluster.ErrUnreachable) {
+		t.Error(err)
+	}
+}
+
 func passwordFile(t *testing.T, password string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "password")
