@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/pratique/pratique/internal/config"
 )
@@ -32,33 +32,20 @@ func load(t testing.TB, text string) config.Config {
 	return c
 }
 
-// configs loads both configurations of a rendering, that of admission without its
-// own section, and gives that section.
-func configs(t testing.TB, all []object) (serve config.Config, admission *config.Config, section map[string]any) {
+// configs loads the configurations of a rendering; there may be no admission.
+func configs(t testing.TB, all []object) (serve config.Config, admission *config.Config) {
 	t.Helper()
 	for _, m := range every[*corev1.ConfigMap](all) {
-		text, ok := m.Data[configFile]
-		if !ok {
-			continue
-		}
-		var keys map[string]any
-		if err := yaml.UnmarshalStrict([]byte(text), &keys); err != nil {
-			t.Fatal(err)
-		}
-		own, ok := keys["admission"].(map[string]any)
-		if !ok {
+		switch text, ok := m.Data[configFile]; {
+		case !ok:
+		case m.Labels["app.kubernetes.io/component"] == "admission":
+			c := load(t, text)
+			admission = &c
+		default:
 			serve = load(t, text)
-			continue
 		}
-		delete(keys, "admission")
-		rest, err := yaml.Marshal(keys)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := load(t, string(rest))
-		admission, section = &c, own
 	}
-	return serve, admission, section
+	return serve, admission
 }
 
 // TestConfigurationLoads: what the chart writes is what the program reads, in the
@@ -66,7 +53,7 @@ func configs(t testing.TB, all []object) (serve config.Config, admission *config
 func TestConfigurationLoads(t *testing.T) {
 	for _, name := range append(profiles(t), "") {
 		t.Run("profile "+name, func(t *testing.T) {
-			serve, admission, section := configs(t, decodeAll(t, release{values: profile(t, name)}.render(t)))
+			serve, admission := configs(t, decodeAll(t, release{values: profile(t, name)}.render(t)))
 			if serve.Registry.Listen != "0.0.0.0:5000" || serve.API.Listen != "0.0.0.0:8228" || serve.DataDir != "/var/lib/pratique" {
 				t.Errorf("registry %s, API %s, data %s", serve.Registry.Listen, serve.API.Listen, serve.DataDir)
 			}
@@ -85,9 +72,12 @@ func TestConfigurationLoads(t *testing.T) {
 			if !reflect.DeepEqual(serve.Upstreams, admission.Upstreams) || !reflect.DeepEqual(serve.Gate, admission.Gate) {
 				t.Error("serve and admission differ in upstreams or gate")
 			}
-			first, _ := section["selectors"].([]any)
-			if enforced := name != "" && name != "observe"; enforced != (len(first) == 0) {
-				t.Errorf("selectors are %v", first)
+			enforced := name != "" && name != "observe"
+			if selectors := admission.Admission.Selectors; enforced != (len(selectors) == 0) || !enforced && !selectors[0].DryRun {
+				t.Errorf("selectors are %v", selectors)
+			}
+			if admission.Admission.Mutation.Pin != enforced {
+				t.Errorf("pin: %v", admission.Admission.Mutation.Pin)
 			}
 		})
 	}
@@ -105,10 +95,10 @@ func TestConfigurationLaidOver(t *testing.T) {
 			"auth": values{"rules": []any{values{"who": []any{"alice"}, "repositories": []any{"*"}, "actions": []any{"admin"}}}},
 		},
 		"policies": values{"our.json": "{}"},
-		"admission": values{"config": values{"platforms": []any{"linux/arm64"},
+		"admission": values{"account": values{"name": "robot+admission", "existingSecret": "robot"}, "config": values{"platforms": []any{"linux/arm64"},
 			"selectors": []any{values{"match": values{"type": "namespace", "key": "name", "value": "shop"}}}}},
 	}}.render(t))
-	serve, admission, section := configs(t, all)
+	serve, admission := configs(t, all)
 	if serve.Log.Format != "text" || admission.Log.Format != "text" || serve.Gate.Push != "quarantine" || len(serve.Auth.Rules) != 1 {
 		t.Errorf("config is not laid over: %+v %+v %+v", serve.Log, serve.Gate, serve.Auth)
 	}
@@ -121,10 +111,44 @@ func TestConfigurationLaidOver(t *testing.T) {
 	if serve.Policy.Dir != "/etc/pratique/policies" || admission.Policy.Dir != serve.Policy.Dir {
 		t.Errorf("policies in %s and %s", serve.Policy.Dir, admission.Policy.Dir)
 	}
-	selectors := []any{values{"dry_run": true, "match": values{"type": "namespace", "key": "name", "value": "shop"}}}
-	if !reflect.DeepEqual(section["selectors"], selectors) || section["no_selector"] != "warn" ||
-		!reflect.DeepEqual(section["platforms"], []any{"linux/arm64"}) || section["listen"] != "0.0.0.0:8443" {
-		t.Errorf("admission: %v", section)
+	a := admission.Admission
+	if len(a.Selectors) != 1 || !a.Selectors[0].DryRun || a.Selectors[0].Match.Value != "shop" || a.NoSelector != "warn" ||
+		!slices.Equal(a.Platforms, []string{"linux/arm64"}) || a.Listen != "0.0.0.0:8443" {
+		t.Errorf("admission: %+v", a)
+	}
+	if a.Engine.User != "robot+admission" || a.Engine.URL != "http://pratique.pratique.svc:8228" ||
+		a.Resolver.Proxies["registry.example"].Address != "http://pratique.pratique.svc:5000" {
+		t.Errorf("admission does not find serve: %+v, %+v", a.Engine, a.Resolver)
+	}
+}
+
+// TestCertificateNames: what admission is told of its certificate are the objects
+// that the chart makes.
+func TestCertificateNames(t *testing.T) {
+	for _, r := range []release{{values: profile(t, "enforce")}, {name: "gate", namespace: "platform"}} {
+		all := decodeAll(t, r.render(t))
+		_, admission := configs(t, all)
+		c := admission.Admission.Kubernetes.Certificates
+		if err := c.Validate(); err != nil {
+			t.Error(err)
+		}
+		find[*corev1.Service](t, all, c.Service)
+		find[*corev1.Secret](t, all, c.Secret)
+		for _, name := range c.Validating {
+			hook := find[*registrationv1.ValidatingWebhookConfiguration](t, all, name).Webhooks[0].ClientConfig.Service
+			if hook.Name != c.Service || hook.Namespace != c.Namespace {
+				t.Errorf("%s asks %s in %s", name, hook.Name, hook.Namespace)
+			}
+		}
+		for _, name := range c.Mutating {
+			find[*registrationv1.MutatingWebhookConfiguration](t, all, name)
+		}
+		if len(c.Validating) != 1 || len(c.Mutating) != len(every[*registrationv1.MutatingWebhookConfiguration](all)) {
+			t.Errorf("the caBundle is written into %v and %v", c.Validating, c.Mutating)
+		}
+		if l := admission.Admission.Kubernetes.Inventory.Leader; l.Namespace != c.Namespace || l.Lease == "" {
+			t.Errorf("leader: %+v", l)
+		}
 	}
 }
 

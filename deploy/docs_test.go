@@ -112,7 +112,7 @@ func TestDocumentedValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve, _, _ := configs(t, decodeAll(t, release{values: merged(profile(t, "enforce"), values(shown))}.render(t)))
+	serve, _ := configs(t, decodeAll(t, release{values: merged(profile(t, "enforce"), values(shown))}.render(t)))
 	if serve.Auth.UsersFile == "" || serve.Registry.TLS.Cert == "" || len(serve.Upstreams) != 2 || serve.Gate.Push != "enforce" {
 		t.Errorf("%+v", serve)
 	}

@@ -162,10 +162,12 @@ func unhashed(v any) any {
 // TestKustomizeConfiguration: what stands in the folders loads.
 func TestKustomizeConfiguration(t *testing.T) {
 	for _, folder := range []string{"base/config", "overlays/observe", "overlays/enforce"} {
-		raw, err := os.ReadFile(filepath.Join("kustomize", folder, "serve.yaml"))
-		if err != nil {
-			t.Fatal(err)
+		for _, file := range []string{"serve.yaml", "admission.yaml"} {
+			raw, err := os.ReadFile(filepath.Join("kustomize", folder, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			load(t, string(raw))
 		}
-		load(t, string(raw))
 	}
 }

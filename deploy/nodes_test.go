@@ -92,7 +92,7 @@ func TestCRIOFiles(t *testing.T) {
 	for _, r := range conf.Registry {
 		at[r.Prefix] = r.Location
 	}
-	serve, _, _ := configs(t, decodeAll(t, release{}.render(t)))
+	serve, _ := configs(t, decodeAll(t, release{}.render(t)))
 	for _, u := range serve.Upstreams {
 		if u.Embedded {
 			continue

@@ -114,9 +114,34 @@ func useRedis(t *testing.T, r *verdicts.Redis) {
 	if got, err := r.Get(ctx, v.Manifest, v.Selection); err != nil || got == nil || got.BundleID != "b" {
 		t.Errorf("verdict %v: %v", got, err)
 	}
-	if err := r.Publish(ctx, verdicts.Active{}, []byte("{}")); err != nil {
-		t.Error(err)
-	}
+	useShared(ctx, t, r)
 	stop()
 	<-done
+}
+
+// useShared does what serve and admission do between them.
+func useShared(ctx context.Context, t *testing.T, r *verdicts.Redis) {
+	t.Helper()
+	if err := r.Publish(ctx, verdicts.Active{}, map[string][]byte{"h": []byte("{}")}); err != nil {
+		t.Error(err)
+	}
+	if a, err := r.Active(ctx); err != nil || a == nil {
+		t.Errorf("active %v: %v", a, err)
+	}
+	if b, err := r.Bundle(ctx, "h"); err != nil || string(b) != "{}" {
+		t.Errorf("bundle %s: %v", b, err)
+	}
+	var fact, wish string
+	if err := r.PutFact(ctx, "f", "fact"); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Fact(ctx, "f", &fact); err != nil || fact != "fact" {
+		t.Errorf("fact %q: %v", fact, err)
+	}
+	if err := r.Want(ctx, "w", "wish"); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Wanted(ctx, &wish); err != nil || wish != "wish" {
+		t.Errorf("wish %q: %v", wish, err)
+	}
 }

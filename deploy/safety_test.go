@@ -1,11 +1,14 @@
 package deploy_test
 
 import (
+	gocmp "cmp"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -151,6 +154,44 @@ func TestRights(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRightsAreNeeded: the rights are those of the table in internal/admission/cluster,
+// which is held against what the program asks for; but the Secret is made by the
+// chart, so none is created.
+func TestRightsAreNeeded(t *testing.T) {
+	raw, err := os.ReadFile("../internal/admission/cluster/doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{}
+	for line := range strings.Lines(string(raw)) {
+		row := strings.Fields(strings.TrimPrefix(line, "//\t"))
+		if !strings.HasPrefix(line, "//\t") || len(row) < 6 || row[0] == "part" || row[2] == "wgpolicyk8s.io" {
+			continue
+		}
+		text := fmt.Sprintf("%s %s/%s named=%v %v", row[1], row[2], row[3], row[4] != "*", row[5:])
+		if text != "own core/secrets named=false [create]" {
+			want = append(want, text)
+		}
+	}
+	all := decodeAll(t, release{values: values{"admission": values{
+		"eviction": true, "reports": "openreports.io", "pullSecrets": values{"scope": "cluster"}}}}.render(t))
+	got := listRights("cluster", find[*rbacv1.ClusterRole](t, all, "pratique-admission").Rules)
+	got = append(got, listRights("own", find[*rbacv1.Role](t, all, "pratique-admission").Rules)...)
+	slices.Sort(want)
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("needed (-), given (+):\n%s", cmp.Diff(want, got))
+	}
+}
+
+func listRights(where string, rules []rbacv1.PolicyRule) (all []string) {
+	for _, r := range rules {
+		for _, resource := range r.Resources {
+			all = append(all, fmt.Sprintf("%s %s/%s named=%v %v", where, gocmp.Or(r.APIGroups[0], "core"), resource, len(r.ResourceNames) > 0, r.Verbs))
+		}
+	}
+	return all
 }
 
 // checkRules finds what nobody needs here, and lists the rights to Secrets.

@@ -105,6 +105,7 @@ func TestRefused(t *testing.T) {
 		{"admission.namespaces.exempt[0]=team_a", "pattern"},
 		{"admission.namespaces.labels.exempt=yes", "additional properties 'labels' not allowed"},
 		{"admission.pullSecrets.scope=all", "must be one of"},
+		{"admission.account.existingSecret=robot", "admission.account.name is missing"},
 		{"admission.pullSecrets.scope=named", "list them in admission.pullSecrets.named"},
 		{"image.digest=sha256:abc", "pattern"},
 		{"config.gates.mode=passive", "additional properties 'gates' not allowed"},

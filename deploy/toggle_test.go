@@ -19,6 +19,7 @@ var needs = map[string]values{
 	"serve.service.apiNodePort":           {"serve": values{"service": values{"type": "NodePort"}}},
 	"serve.ingress":                       {"serve": values{"ingress": values{"enabled": true, "registryHost": "a.example"}}},
 	"admission.tls.certManager.issuerRef": {"admission": values{"tls": values{"certManager": values{"enabled": true, "issuerRef": values{"name": "ca"}}}}},
+	"admission.account":                   {"admission": values{"account": values{"name": "robot+a", "existingSecret": "a"}}},
 	"admission.pullSecrets": {"admission": values{"pullSecrets": values{"scope": "named",
 		"named": []any{values{"namespace": "team-b", "names": []any{"hub"}}}}}},
 	"redis.enabled":   {"redis": values{"external": values{"url": ""}}, "admission": values{"enabled": false}},

@@ -66,20 +66,18 @@ serve has. */}}
 {{- end -}}
 
 {{/* The section admission: of the configuration. All that the chart knows of its
-keys stands here. */}}
+keys stands here, and in the two below. */}}
 {{- define "pratique.admissionSection" -}}
 {{- $own := .Values.admission -}}
-{{- $a := dict "listen" "0.0.0.0:8443" "metrics" ":8081" "exempt_namespaces" (include "pratique.exempt" . | fromYamlArray) -}}
+{{- $a := dict "listen" "0.0.0.0:8443" "metrics" "0.0.0.0:8081" "exempt_namespaces" (include "pratique.exempt" . | fromYamlArray) -}}
 {{- if $own.tls.certManager.enabled -}}
 {{- $_ := set $a "tls" (dict "cert" "/run/secrets/tls/tls.crt" "key" "/run/secrets/tls/tls.key") -}}
-{{- else -}}
-{{- $_ := set $a "tls" (dict "secret" (include "pratique.admissionSecret" .)) -}}
-{{- $_ := set $a "webhooks" (list (include "pratique.clusterName" .)) -}}
 {{- end -}}
 {{- if $own.mutate -}}
 {{- $_ := set $a "mutation" (dict "pin" true) -}}
 {{- end -}}
-{{- $a = mergeOverwrite $a (deepCopy $own.config) -}}
+{{- $_ := set $a "kubernetes" (include "pratique.admissionKubernetes" . | fromYaml) -}}
+{{- $a = mergeOverwrite $a (include "pratique.admissionServe" . | fromYaml) (deepCopy $own.config) -}}
 {{- if not $own.enforce -}}
 {{- /* Nothing is refused: every selector is a dry run, and so is what no selector
 matches. */ -}}
@@ -92,6 +90,45 @@ matches. */ -}}
 {{- $_ := set $a "unread_kinds" "warn" -}}
 {{- end -}}
 {{- toYaml $a -}}
+{{- end -}}
+
+{{/* What admission does in the cluster; its rights are in admission/rbac.yaml. */}}
+{{- define "pratique.admissionKubernetes" -}}
+{{- $own := .Values.admission -}}
+{{- $k := dict "pull_secrets" (ne $own.pullSecrets.scope "none") -}}
+{{- if not $own.tls.certManager.enabled -}}
+{{- $hook := list (include "pratique.clusterName" .) -}}
+{{- $certificates := dict "namespace" .Release.Namespace "service" (include "pratique.admissionName" .) "secret" (include "pratique.admissionSecret" .) "validating" $hook -}}
+{{- if $own.mutate -}}
+{{- $_ := set $certificates "mutating" $hook -}}
+{{- end -}}
+{{- $_ := set $k "certificates" $certificates -}}
+{{- end -}}
+{{- $kinds := dict "none" "none" "wgpolicyk8s.io" "policyreport" "openreports.io" "openreports" -}}
+{{- $_ := set $k "inventory" (dict
+  "leader" (dict "namespace" .Release.Namespace "lease" (include "pratique.admissionName" .))
+  "events" $own.events
+  "reports" (get $kinds $own.reports)
+  "eviction" (dict "enabled" $own.eviction)) -}}
+{{- toYaml $k -}}
+{{- end -}}
+
+{{/* How admission reaches serve: the API where Redis cannot say, and the registry for
+tags of the images that are in it. */}}
+{{- define "pratique.admissionServe" -}}
+{{- $account := .Values.admission.account -}}
+{{- $service := printf "%s://%s.%s.svc" (include "pratique.scheme" .) (include "pratique.fullname" .) .Release.Namespace -}}
+{{- $engine := dict "url" (printf "%s:%v" $service .Values.serve.service.apiPort) -}}
+{{- $proxy := dict "address" (printf "%s:%v" $service .Values.serve.service.registryPort) -}}
+{{- if $account.existingSecret -}}
+{{- $_ := set $engine "user" $account.name -}}
+{{- $_ := set $engine "password_file" "/run/secrets/account/password" -}}
+{{- /* Over plain HTTP no registry is shown a password. */ -}}
+{{- if include "pratique.serveSecret" . -}}
+{{- $_ := set $proxy "credentials" (dict "type" "basic" "username" $account.name "password_file" "/run/secrets/account/password") -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (dict "engine" $engine "resolver" (dict "proxies" (dict (include "pratique.host" .) $proxy))) -}}
 {{- end -}}
 
 {{/* Namespaces that are never asked about: by the API server, and not by the

@@ -133,6 +133,9 @@ nothing. */}}
 {{- if and (not .Values.admission.enforce) .Values.admission.config.anchore -}}
 {{- fail "admission.config.anchore: its selectors are no dry runs: set admission.enforce=true" -}}
 {{- end -}}
+{{- if and .Values.admission.account.existingSecret (not .Values.admission.account.name) -}}
+{{- fail "admission.account.name is missing" -}}
+{{- end -}}
 {{- if and (eq .Values.admission.pullSecrets.scope "named") (not .Values.admission.pullSecrets.named) -}}
 {{- fail "admission.pullSecrets.scope is named: list them in admission.pullSecrets.named" -}}
 {{- end -}}
