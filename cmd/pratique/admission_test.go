@@ -39,14 +39,12 @@ type hook struct {
 	done   chan error
 }
 
-var webhookAddress = regexp.MustCompile(`^\s+webhook\s+https://([^/]+)/validate`)
+var webhookAddress = regexp.MustCompile(`(?m)^\s+webhook\s+https://([^/]+)/validate`)
 
 func startHook(t *testing.T, settings ...string) *hook {
 	t.Helper()
 	cert, key, pool := selfSigned(t)
-	h := &hook{t: t, log: &tail{}, done: make(chan error, 1), client: &http.Client{
-		Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
-	}}
+	h := &hook{t: t, log: &tail{}, done: make(chan error, 1), client: trusting(pool)}
 	h.cmd = exec.Command(binary, append([]string{"admission", "--set", "admission.listen=127.0.0.1:0", "--set", "admission.metrics=", "--set", "admission.shutdown_delay=0s",
 		"--set", "admission.tls.cert=" + cert, "--set", "admission.tls.key=" + key}, settings...)...)
 	stderr, err := h.cmd.StderrPipe()
@@ -66,6 +64,11 @@ func startHook(t *testing.T, settings ...string) *hook {
 		t.Fatalf("admission says nothing\n%s", h.log)
 	}
 	return h
+}
+
+// trusting is the client of an API server that knows the webhook's authority.
+func trusting(pool *x509.CertPool) *http.Client {
+	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
 }
 
 func (h *hook) read(stderr io.Reader, found chan<- string) {
@@ -216,6 +219,33 @@ func TestAdmissionWithRedisAlone(t *testing.T) {
 	}
 	if took := time.Since(began); took > 6*time.Second {
 		t.Errorf("two answers without redis took %v", took)
+	}
+}
+
+// TestAdmissionInsideServe: one process, no Redis. What was never seen is analysed
+// because somebody wants to run it.
+func TestAdmissionInsideServe(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	gatetest.WriteData(t, dir, 1, gatetest.Advisories())
+	cert, key, pool := selfSigned(t)
+	s := serve(t, dir, "--set", "feeds.sources=[]", "--set", "admission.enabled=true", "--set", "admission.listen=127.0.0.1:0", "--set", "admission.shutdown_delay=0s",
+		"--set", "admission.tls.cert="+cert, "--set", "admission.tls.key="+key)
+	m := webhookAddress.FindStringSubmatch(s.log.String())
+	if m == nil {
+		t.Fatalf("serve does not say where the webhook is\n%s", s.log)
+	}
+	h := &hook{t: t, url: "https://" + m[1], client: trusting(pool)}
+	t.Cleanup(h.client.CloseIdleConnections)
+	r := imagetest.Registry{URL: "http://" + s.registry, Header: s.token("team/app")}
+	if err := r.Push(t.Context(), "team/app", "1", imagetest.Vulnerable()); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.review(s.registry + "/team/app:1"); !denied(got) || !strings.Contains(got.message, "CVE-2025-15467") {
+		t.Errorf("%+v", got)
+	}
+	unmapped := h.review("registry.example/app@" + imagetest.Clean().Digest().String())
+	if !denied(unmapped) || !strings.Contains(unmapped.message, "no upstream is configured") {
+		t.Errorf("%+v", unmapped)
 	}
 }
 

@@ -112,14 +112,22 @@ func (s *system) banner(out io.Writer) {
   pages      %s   (also the API; /metrics, /readyz)
   policy     %s   data in %s
   gate       mode %s, push %s, what is not understood: %s
-  feeds      %s
+  feeds      %s%s
 
   Next:  docker tag IMAGE %s/team/app:1.0
          docker push %s/team/app:1.0       analysed while it streams past
          docker pull %s/team/app:1.0       served, or refused with the reason
 
 `, versionText(), s.registry.URL(), mode, s.gate.ReportURL, s.policyName(), s.config.DataDir,
-		s.config.Gate.Mode, s.config.Gate.Push, s.config.Gate.OnGap, s.dataText(), host, host, host)
+		s.config.Gate.Mode, s.config.Gate.Push, s.config.Gate.OnGap, s.dataText(), s.webhookText(), host, host, host)
+}
+
+// webhookText is a line about the door for clusters, where it is open.
+func (s *system) webhookText() string {
+	if s.webhook == nil {
+		return ""
+	}
+	return fmt.Sprintf("\n  webhook    https://%s/validate, /mutate, /image-review, /gatekeeper", s.webhook.webhook.Addr())
 }
 
 // dataText says what vulnerability data there are at the start.

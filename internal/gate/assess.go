@@ -146,9 +146,6 @@ func (a *assessor) index(ctx context.Context, q question, d digest.Digest, f *fa
 			continue
 		}
 		s := a.manifest(ctx, q, c.Digest, platforms, depth+1)
-		if s.State == StateUnknown && c.Platform == "" {
-			continue // an attestation that nobody has pulled, or a child that is not there
-		}
 		if c.Platform != "" {
 			s.Message = c.Platform + ": " + s.Message
 		}
@@ -165,9 +162,16 @@ func (a *assessor) index(ctx context.Context, q question, d digest.Digest, f *fa
 	return *worst
 }
 
-// counts tells whether a child of an index is one that may run.
+// counts tells whether a child of an index is one that may run. One without a
+// platform may: nodes then look into its configuration. Where one side names no
+// variant ("linux/arm64", "linux/arm64/v8"), any will do.
 func counts(platform string, platforms []string) bool {
-	return platform != "unknown/unknown" && (platform == "" || len(platforms) == 0 || slices.Contains(platforms, platform))
+	if platform == "unknown/unknown" { // an attestation, as BuildKit marks it
+		return false
+	}
+	return platform == "" || len(platforms) == 0 || slices.ContainsFunc(platforms, func(wanted string) bool {
+		return platform == wanted || strings.HasPrefix(platform, wanted+"/") || strings.HasPrefix(wanted, platform+"/")
+	})
 }
 
 // severity orders states: the worse, the higher.

@@ -3,6 +3,7 @@ package gate_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -147,9 +148,39 @@ func TestStandingOfAnIndex(t *testing.T) {
 		{[]string{"linux/amd64", "linux/arm64"}, gate.StateFail},
 		{nil, gate.StateFail},
 		{[]string{"windows/amd64"}, gate.StateUnknown},
+		{[]string{"linux/arm64/v8"}, gate.StateFail},
 	} {
 		s.wants(gate.Inquiry{Reference: "127.0.0.1:5000/team/app:1", Digest: index.Digest(), Platforms: tt.platforms}, tt.want)
 	}
+}
+
+// A child without a platform may run anywhere: nodes look into its configuration.
+func TestStandingOfAChildWithoutPlatform(t *testing.T) {
+	s := share(t, gatetest.Options{})
+	good, bad := it.Clean(), it.Vulnerable()
+	index := it.BuildIndex(good, bad)
+	var doc map[string]any
+	if err := json.Unmarshal(index.Raw, &doc); err != nil {
+		t.Fatal(err)
+	}
+	delete(doc["manifests"].([]any)[1].(map[string]any), "platform")
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.push("team/app", "good", good)
+	s.upload("team/app", bad)
+	if err := s.Local.PutManifest(t.Context(), "team/app", bad.Digest().String(), image.MediaTypeManifest, bad.Manifest); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Local.PutManifest(t.Context(), "team/app", "1", image.MediaTypeIndex, raw); err != nil {
+		t.Fatal(err)
+	}
+	i := gate.Inquiry{Reference: "127.0.0.1:5000/team/app:1", Digest: digest.FromBytes(raw), Platforms: []string{"linux/amd64"}}
+	if err := s.remote.Want(t.Context(), i); err != nil {
+		t.Fatal(err)
+	}
+	s.wants(i, gate.StateFail)
 }
 
 // A tag that is only typed beside a digest chooses no rules.
