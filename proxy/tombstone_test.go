@@ -79,15 +79,15 @@ func TestNoTombstone(t *testing.T) {
 		status int
 		digest string
 	}{
-		{"off by default", func(*gate.Config) {}, "/v2/app/manifests/bad?ns=reg.example", 403, ""},
-		{"without ns", withTombstones, "/v2/reg.example/app/manifests/bad", 403, ""},
-		{"by digest", withTombstones, "/v2/app/manifests/" + bad + "?ns=reg.example", 403, ""},
+		{"off by default", func(*gate.Config) {}, "/v2/app/manifests/bad?ns=reg.example", 403, bad},
+		{"without ns", withTombstones, "/v2/reg.example/app/manifests/bad", 403, bad},
+		{"by digest", withTombstones, "/v2/app/manifests/" + bad + "?ns=reg.example", 403, bad},
 		{"an allowed image", withTombstones, "/v2/app/manifests/good?ns=reg.example", 200, good},
 		{"a tag that is not there", withTombstones, "/v2/app/manifests/none?ns=reg.example", 404, ""},
 		{"a namespace of nobody", withTombstones, "/v2/app/manifests/bad?ns=docker.io", 404, ""},
 		{"by a rule for another repository", func(c *gate.Config) {
 			c.Rules = []gate.Rule{{Match: gate.Match{Repository: "docker.io/*"}, Settings: gate.Settings{Tombstones: gate.Allow}}}
-		}, "/v2/app/manifests/bad?ns=reg.example", 403, ""},
+		}, "/v2/app/manifests/bad?ns=reg.example", 403, bad},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := buried(t, tt.change)
