@@ -185,12 +185,12 @@ func (a *assessor) image(ctx context.Context, q question, d digest.Digest, f *fa
 	case inventory.KindArtifact:
 		return a.bySetting(settings.Artifacts, d, "artifacts (what has no runnable layer) are not admitted: gate.artifacts is deny")
 	case inventory.KindUnscannable:
-		return a.bySetting(settings.Unscannable, d, fmt.Sprintf("the image cannot be read: %s; gate.unscannable is %s", clean(f.Reason), settings.Unscannable))
+		return a.bySetting(settings.Unscannable, d, unreadable(settings, f.Reason))
 	case inventory.KindImage:
 	default:
 		return cannotSay(d, errPending)
 	}
-	req := bundle.Request{Registries: q.target.Upstream.Hostnames, Repositories: q.target.spellings(), Digests: f.Digests, ImageID: f.ImageID}
+	req := q.target.request(f.Digests, f.ImageID)
 	var best *Standing
 	for _, sel := range q.policy.SelectAny(req, q.tags) { // one allowing tag suffices
 		s := a.bySelection(ctx, settings, d, sel, req)
@@ -203,38 +203,36 @@ func (a *assessor) image(ctx context.Context, q question, d digest.Digest, f *fa
 }
 
 func (a *assessor) bySelection(ctx context.Context, settings Settings, d digest.Digest, sel bundle.Selection, req bundle.Request) Standing {
-	if !sel.Mapped && sel.Listed == "" && settings.Unmapped != Allow {
+	if unmapped(settings, sel) {
 		return Standing{State: StateUnmapped, Digest: d, Message: fmt.Sprintf("no mapping of policy %q matches it", sel.BundleName)}
 	}
 	v, err := a.known.verdict(ctx, d, sel, req)
 	if err != nil {
 		return cannotSay(d, err)
 	}
-	s := Standing{Digest: d, Report: a.rules.report + "/report/" + d.String(), Evaluated: v.EvaluatedAt, Data: v.Data.Sequence}
-	s.State, s.Message = a.weigh(settings, sel, v, s.Report)
+	s := Standing{Digest: d, Report: reportPage(a.rules.report, d), Evaluated: v.EvaluatedAt, Data: v.Data.Sequence}
+	s.State, s.Message = stateOf(settings, sel, v, s.Report)
 	if begin, err := settings.from(); err == nil && s.State == StateFail && a.now().Before(begin) {
 		s.State, s.Message = StateWarn, fmt.Sprintf("from %s on this will be refused: %s", settings.From, s.Message)
 	}
 	return s
 }
 
-// weigh puts a verdict into a word. The mode is not the gate's but that of who
+// stateOf puts a verdict into a word. The mode is not the gate's but that of who
 // asks.
-func (a *assessor) weigh(settings Settings, sel bundle.Selection, v *policy.Verdict, report string) (State, string) {
-	blind := (&inventory.Image{Gaps: v.Gaps}).Blind()
+func stateOf(settings Settings, sel bundle.Selection, v *policy.Verdict, report string) (State, string) {
+	word, message := weigh(settings, sel, v, report)
 	switch {
-	case len(blind) > 0 && settings.OnGap != Allow && v.Reason != policy.ReasonWhitelisted:
-		return StateFail, gapMessage(report, blind)
-	case v.Action == policy.Go:
-		return StatePass, fmt.Sprintf("passed policy %q", sel.BundleName)
-	case v.Action == policy.Warn:
+	case word == passes && v.Action == policy.Warn:
 		return StateWarn, fmt.Sprintf("passed policy %q with warnings: %s", sel.BundleName, warnReasons(v))
-	case v.Action != policy.Stop:
-		return StateError, fmt.Sprintf("policy %q gave no verdict", sel.BundleName)
-	case sel.DryRun:
-		return StateWarn, "dry run, would be " + stopMessage(report, sel, v)
+	case word == passes:
+		return StatePass, fmt.Sprintf("passed policy %q", sel.BundleName)
+	case word == unread:
+		return StateError, message
+	case word == stops && sel.DryRun:
+		return StateWarn, "dry run, would be " + message
 	}
-	return StateFail, stopMessage(report, sel, v)
+	return StateFail, message
 }
 
 func (a *assessor) bySetting(setting string, d digest.Digest, message string) Standing {

@@ -101,7 +101,7 @@ func (g *Gate) judged(ctx context.Context, q Question, settings Settings, m *ima
 		d.Warning, d.artifact = "", true
 		return d
 	case inventory.KindUnscannable:
-		return answer(settings.Unscannable, fmt.Sprintf("the image cannot be read: %s; gate.unscannable is %s", clean(s.Reason), settings.Unscannable))
+		return answer(settings.Unscannable, unreadable(settings, s.Reason))
 	}
 	req, err := g.request(ctx, q, m, s)
 	if err != nil {
@@ -145,34 +145,26 @@ func (g *Gate) selections(ctx context.Context, q Question, m *image.Manifest, re
 }
 
 func (g *Gate) bySelection(ctx context.Context, q Question, settings Settings, m *image.Manifest, sel bundle.Selection, req bundle.Request) Decision {
-	if !sel.Mapped && sel.Listed == "" && settings.Unmapped != Allow && settings.Mode == ModePolicy {
+	if unmapped(settings, sel) && settings.Mode == ModePolicy {
 		return Decision{Message: fmt.Sprintf("no mapping of policy %q matches %s; gate.unmapped is deny", sel.BundleName, describe(q, m))}
 	}
 	v, err := g.verdict(ctx, m.Digest, sel, req)
 	if err != nil {
 		return g.unable(settings, q, m, err)
 	}
-	return g.weigh(ctx, q, settings, sel, v)
+	return g.weigh(settings, sel, v)
 }
 
 // weigh turns a verdict into an answer by the mode and the settings at the time
 // of reading: neither is part of the verdict.
-func (g *Gate) weigh(ctx context.Context, q Question, settings Settings, sel bundle.Selection, v *policy.Verdict) Decision {
+func (g *Gate) weigh(settings Settings, sel bundle.Selection, v *policy.Verdict) Decision {
 	d := Decision{Verdict: v}
-	blind := (&inventory.Image{Gaps: v.Gaps}).Blind()
+	word, message := weigh(settings, sel, v, g.Report(v.Manifest))
 	switch {
-	case len(blind) > 0 && settings.OnGap != Allow && v.Reason != policy.ReasonWhitelisted:
-		d.Message = gapMessage(g.Report(v.Manifest), blind)
-		return d
-	case v.Action == policy.Go || v.Action == policy.Warn:
+	case word == passes:
 		d.Outcome = Served
-		return d
-	case v.Action != policy.Stop:
-		d.Message = fmt.Sprintf("policy %q gave no verdict", sel.BundleName)
-		return d
-	}
-	message := stopMessage(g.Report(v.Manifest), sel, v)
-	switch {
+	case word != stops:
+		d.Message = message
 	case settings.Mode == ModeAnalysis:
 		d.Outcome, d.Warning = Served, "gate.mode is analysis, so this is served: "+message
 	case sel.DryRun:
@@ -182,6 +174,41 @@ func (g *Gate) weigh(ctx context.Context, q Question, settings Settings, sel bun
 		d.Message = message
 	}
 	return d
+}
+
+// word is what a verdict comes to, before mode and dry run are looked at.
+type word int
+
+const (
+	unread  word = iota // policy gave none
+	blinded             // what was not understood counts for more
+	passes
+	stops
+)
+
+// weigh reads a verdict by the settings, and says why it does not pass.
+func weigh(settings Settings, sel bundle.Selection, v *policy.Verdict, report string) (word, string) {
+	blind := (&inventory.Image{Gaps: v.Gaps}).Blind()
+	switch {
+	case len(blind) > 0 && settings.OnGap != Allow && v.Reason != policy.ReasonWhitelisted:
+		return blinded, gapMessage(report, blind)
+	case v.Action == policy.Go || v.Action == policy.Warn:
+		return passes, ""
+	case v.Action == policy.Stop:
+		return stops, stopMessage(report, sel, v)
+	}
+	return unread, fmt.Sprintf("policy %q gave no verdict", sel.BundleName)
+}
+
+// unmapped reports whether no rule of the bundle speaks of the image, and that
+// is not to be let pass.
+func unmapped(settings Settings, sel bundle.Selection) bool {
+	return !sel.Mapped && sel.Listed == "" && settings.Unmapped != Allow
+}
+
+// unreadable says why what may be runnable cannot be judged.
+func unreadable(settings Settings, reason string) string {
+	return fmt.Sprintf("the image cannot be read: %s; gate.unscannable is %s", clean(reason), settings.Unscannable)
 }
 
 // unable answers when analysis or data are not to be had.

@@ -85,16 +85,22 @@ func (g *Gate) Explain(ctx context.Context, d digest.Digest) (*Explanation, erro
 func (g *Gate) children(ctx context.Context, q Question, m *image.Manifest) []Child {
 	var all []Child
 	for _, d := range m.Manifests {
-		c := Child{Digest: d.Digest}
-		if p := d.Platform; p != nil {
-			c.Platform = inventory.Platform{OS: clean(p.OS), Architecture: clean(p.Architecture), Variant: clean(p.Variant)}.String()
-		}
+		c := Child{Digest: d.Digest, Platform: claimed(d)}
 		if child, err := g.Manifest(ctx, q.Target, d); err == nil && child != nil {
 			c.Known, c.Decision = true, g.Known(ctx, q, child)
 		}
 		all = append(all, c)
 	}
 	return all
+}
+
+// claimed is the platform that an index claims of an entry; "" for none.
+func claimed(d image.Descriptor) string {
+	p := d.Platform
+	if p == nil {
+		return ""
+	}
+	return inventory.Platform{OS: clean(p.OS), Architecture: clean(p.Architecture), Variant: clean(p.Variant)}.String()
 }
 
 // explainContent adds inventory and findings, where there are any.

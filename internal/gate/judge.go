@@ -32,15 +32,28 @@ func errNoData(syncing string) error {
 
 // request is what the bundle chooses by.
 func (g *Gate) request(ctx context.Context, q Question, m *image.Manifest, s inventory.Subject) (bundle.Request, error) {
-	t := q.Target
-	r := bundle.Request{Registries: t.Upstream.Hostnames, Repositories: t.spellings(), Tag: q.Tag, Digests: []string{m.Digest.String(), m.SHA512.String()}}
-	if !s.DiffIDsMatch {
-		return r, nil
-	}
-	id, err := g.Canonical(ctx, m.Config.Digest)
-	r.ImageID = id.String()
+	id, err := g.imageID(ctx, m, s)
+	r := q.Target.request(digestsOf(m), id)
+	r.Tag = q.Tag
 	return r, err
 }
+
+// imageID is the id by which policy may know the image; "" where the layers are
+// not what the config says.
+func (g *Gate) imageID(ctx context.Context, m *image.Manifest, s inventory.Subject) (string, error) {
+	if !s.DiffIDsMatch {
+		return "", nil
+	}
+	id, err := g.Canonical(ctx, m.Config.Digest)
+	return id.String(), err
+}
+
+// request is what a bundle chooses by, whatever the tag.
+func (t Target) request(digests []string, imageID string) bundle.Request {
+	return bundle.Request{Registries: t.Upstream.Hostnames, Repositories: t.spellings(), Digests: digests, ImageID: imageID}
+}
+
+func digestsOf(m *image.Manifest) []string { return []string{m.Digest.String(), m.SHA512.String()} }
 
 // verdict returns the verdict in force for an image under one selection, making
 // it from the stored inventory if there is none.
@@ -60,10 +73,15 @@ func (g *Gate) verdict(ctx context.Context, m digest.Digest, sel bundle.Selectio
 // inForce returns the verdict that is kept and has not run out, or nil.
 func (g *Gate) inForce(ctx context.Context, m digest.Digest, selection string) (*policy.Verdict, error) {
 	v, err := g.Verdicts.Get(ctx, m, selection)
-	if err != nil || v == nil || v.Action == policy.Unknown || (!v.ValidUntil.IsZero() && !g.Now().Before(v.ValidUntil)) {
+	if err != nil || !holds(v, g.Now()) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// holds reports whether there is a verdict, and it has not run out.
+func holds(v *policy.Verdict, now time.Time) bool {
+	return v != nil && v.Action != policy.Unknown && (v.ValidUntil.IsZero() || now.Before(v.ValidUntil))
 }
 
 // checkAge refuses to answer from data that nobody has renewed for too long.
@@ -73,20 +91,22 @@ func (g *Gate) checkAge(v *policy.Verdict) error {
 		return errNoData(g.Syncing())
 	}
 	defer snapshot.Release()
-	for _, feed := range v.Feeds {
+	return recent(v, g.Now(), g.Config().MaxDataAge, func(feed string) (time.Time, bool) {
 		c, ok := snapshot.Covers(feed)
-		if !ok {
-			continue // the verdict has a gap for it
-		}
-		if age := g.Now().Sub(c.Synced); age > g.Config().MaxDataAge {
-			return tooOld(feed, age, g.Config().MaxDataAge)
+		return c.Synced, ok
+	})
+}
+
+// recent is ErrNoData where a feed that the verdict rests on was last synced
+// longer ago than limit. For a feed that there is not, the verdict has a gap.
+func recent(v *policy.Verdict, now time.Time, limit time.Duration, synced func(feed string) (time.Time, bool)) error {
+	for _, feed := range v.Feeds {
+		at, ok := synced(feed)
+		if age := now.Sub(at); ok && age > limit {
+			return fmt.Errorf("%w that is recent enough: %s was last synced %s ago, gate.max_data_age is %s", ErrNoData, feed, age.Round(time.Hour), limit)
 		}
 	}
 	return nil
-}
-
-func tooOld(feed string, age, limit time.Duration) error {
-	return fmt.Errorf("%w that is recent enough: %s was last synced %s ago, gate.max_data_age is %s", ErrNoData, feed, age.Round(time.Hour), limit)
 }
 
 // judgeOnce makes a verdict, once for everybody who waits for the same.

@@ -150,4 +150,6 @@ func gapMessage(report string, blind []inventory.Gap) string {
 }
 
 // Report is the address of the page about an image.
-func (g *Gate) Report(d digest.Digest) string { return g.ReportURL + "/report/" + d.String() }
+func (g *Gate) Report(d digest.Digest) string { return reportPage(g.ReportURL, d) }
+
+func reportPage(pages string, d digest.Digest) string { return pages + "/report/" + d.String() }

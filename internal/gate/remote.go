@@ -263,14 +263,15 @@ func (d *distant) verdict(ctx context.Context, m digest.Digest, sel bundle.Selec
 		return nil, err
 	}
 	now := d.remote.now()
-	if v == nil || v.Action == policy.Unknown || !v.ValidUntil.IsZero() && !now.Before(v.ValidUntil) {
+	if !holds(v, now) {
 		return nil, errPending
 	}
-	for _, feed := range v.Feeds {
-		synced, ok := d.synced[feed]
-		if age := now.Sub(synced); ok && age > d.maxAge {
-			return nil, tooOld(feed, age, d.maxAge)
-		}
+	err = recent(v, now, d.maxAge, func(feed string) (time.Time, bool) {
+		at, ok := d.synced[feed]
+		return at, ok
+	})
+	if err != nil {
+		return nil, err
 	}
 	return v, nil
 }

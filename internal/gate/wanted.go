@@ -73,14 +73,10 @@ func (c catalogued) fact(ctx context.Context, t Target, d digest.Digest) (*fact,
 
 // factOf puts together what is known of a manifest.
 func (g *Gate) factOf(ctx context.Context, t Target, m *image.Manifest) (*fact, error) {
-	f := &fact{Digests: []string{m.Digest.String(), m.SHA512.String()}, Index: m.Index}
+	f := &fact{Digests: digestsOf(m), Index: m.Index}
 	if m.Index {
 		for _, d := range m.Manifests {
-			c := childFact{Digest: d.Digest}
-			if p := d.Platform; p != nil {
-				c.Platform = inventory.Platform{OS: clean(p.OS), Architecture: clean(p.Architecture), Variant: clean(p.Variant)}.String()
-			}
-			f.Children = append(f.Children, c)
+			f.Children = append(f.Children, childFact{d.Digest, claimed(d)})
 		}
 		return f, nil
 	}
@@ -92,12 +88,8 @@ func (g *Gate) factOf(ctx context.Context, t Target, m *image.Manifest) (*fact, 
 		return nil, err
 	}
 	f.Kind, f.Reason = s.Kind, s.Reason
-	if s.DiffIDsMatch {
-		id, err := g.Canonical(ctx, m.Config.Digest)
-		f.ImageID = id.String()
-		return f, err
-	}
-	return f, nil
+	f.ImageID, err = g.imageID(ctx, m, s)
+	return f, err
 }
 
 func (c catalogued) tags(ctx context.Context, t Target, d digest.Digest) ([]string, error) {
