@@ -23,7 +23,7 @@ const module = "github.com/pratique/pratique/"
 // "/..." stands for the packages below it too, which may import one another.
 var order = [][]string{
 	{"engine/image", "engine/license", "engine/pkgver", "policies",
-		"internal/bytesize", "internal/lru", "internal/serve", "internal/spool"},
+		"internal/bytesize", "internal/flight", "internal/lru", "internal/serve", "internal/spool"},
 	{"engine/inventory", "engine/advisory", "internal/upstream", "internal/localregistry",
 		"internal/imagetest", "internal/registrytest", "internal/clients", "internal/faultnet"},
 	{"engine/cataloger/...", "engine/secret", "engine/finding", "engine/misconfig", "internal/blobcache", "internal/feeds", "internal/sharedtest"},

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/pratique/pratique/engine/policy"
+	"github.com/pratique/pratique/internal/flight"
 	"github.com/pratique/pratique/internal/lru"
 )
 
@@ -36,7 +36,7 @@ type Reader struct {
 	looked  func(tier string)
 	memory  *lru.Cache[string, remembered]
 	breaker Breaker
-	reads   singleflight.Group
+	reads   flight.Group[string, any]
 }
 
 type remembered struct {
@@ -109,9 +109,11 @@ func read[T any](ctx context.Context, r *Reader, key string, cost func(*T) int, 
 		return value, nil
 	}
 	if r.breaker.Closed(r.now()) {
-		done := r.reads.DoChan(key, func() (any, error) {
-			// Others wait for this answer: it must not end with this caller.
-			got, err := get(context.WithoutCancel(ctx))
+		found, err := r.reads.Do(ctx, key, func(ctx context.Context) (any, error) {
+			got, err := get(ctx)
+			if ctx.Err() != nil { // which says nothing about Redis
+				return got, ctx.Err()
+			}
 			r.breaker.Report(err, r.now())
 			if err == nil {
 				c := 512
@@ -122,14 +124,13 @@ func read[T any](ctx context.Context, r *Reader, key string, cost func(*T) int, 
 			}
 			return got, err
 		})
-		select {
-		case <-ctx.Done():
+		switch {
+		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case answer := <-done:
-			if answer.Err == nil {
-				r.looked(map[bool]string{true: TierRedis, false: TierMiss}[answer.Val.(*T) != nil])
-				return answer.Val.(*T), nil
-			}
+		case err == nil:
+			got := found.(*T)
+			r.looked(map[bool]string{true: TierRedis, false: TierMiss}[got != nil])
+			return got, nil
 		}
 	}
 	if value != nil && age < staleness {

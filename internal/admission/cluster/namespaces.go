@@ -14,6 +14,8 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
+
+	"github.com/pratique/pratique/internal/flight"
 )
 
 // ErrNoNamespace: the API server knows no such namespace.
@@ -36,7 +38,7 @@ type Namespaces struct {
 	lister  corelisters.NamespaceLister
 	synced  func() bool
 	fresh   freshness
-	live    flights[string, *corev1.Namespace]
+	live    flight.Group[string, *corev1.Namespace]
 	log     *slog.Logger
 }
 
@@ -68,7 +70,7 @@ func (n *Namespaces) Run(ctx context.Context) error {
 func (n *Namespaces) Namespace(ctx context.Context, name string) (labels, annotations map[string]string, err error) {
 	ns := n.cached(name)
 	if ns == nil {
-		if ns, err = n.live.do(ctx, name, func(ctx context.Context) (*corev1.Namespace, error) { return n.get(ctx, name) }); err != nil {
+		if ns, err = n.live.Do(ctx, name, func(ctx context.Context) (*corev1.Namespace, error) { return n.get(ctx, name) }); err != nil {
 			return nil, nil, fmt.Errorf("look up namespace %s: %w", name, err)
 		}
 	}

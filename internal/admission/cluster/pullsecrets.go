@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/pratique/pratique/engine/image"
+	"github.com/pratique/pratique/internal/flight"
 	"github.com/pratique/pratique/internal/lru"
 )
 
@@ -41,7 +42,7 @@ type Puller struct {
 type PullSecrets struct {
 	client   kubernetes.Interface
 	now      func() time.Time
-	asking   flights[secretKey, secretValue]
+	asking   flight.Group[secretKey, secretValue]
 	accounts *lru.Cache[secretKey, kept]
 	secrets  *lru.Cache[secretKey, kept]
 }
@@ -126,7 +127,7 @@ func (p *PullSecrets) value(ctx context.Context, memory *lru.Cache[secretKey, ke
 	if k, ok := memory.Get(key); ok && p.now().Before(k.until) {
 		return k.secretValue, nil
 	}
-	return p.asking.do(ctx, key, func(ctx context.Context) (secretValue, error) {
+	return p.asking.Do(ctx, key, func(ctx context.Context) (secretValue, error) {
 		ctx, cancel := context.WithTimeout(ctx, liveTimeout)
 		defer cancel()
 		v, err := ask(ctx, key)

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/pratique/pratique/engine/image"
+	"github.com/pratique/pratique/internal/flight"
 	"github.com/pratique/pratique/internal/lru"
 	"github.com/pratique/pratique/internal/upstream"
 )
@@ -95,7 +96,7 @@ const (
 // Resolver finds out what manifest a tag stands for. Safe for concurrent use.
 type Resolver struct {
 	config  ResolverConfig
-	asking  flights[question, digest.Digest]
+	asking  flight.Group[question, digest.Digest]
 	clients *lru.Cache[client, *upstream.Registry]
 }
 
@@ -209,7 +210,7 @@ func (r *Resolver) ask(ctx context.Context, c client, cfg upstream.Config, repos
 	if err != nil {
 		return "", err
 	}
-	return r.asking.do(ctx, question{c, repository, tag}, func(ctx context.Context) (digest.Digest, error) {
+	return r.asking.Do(ctx, question{c, repository, tag}, func(ctx context.Context) (digest.Digest, error) {
 		return registry.Resolve(ctx, repository, tag)
 	})
 }
