@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/pratique/pratique/internal/admission"
 	"github.com/pratique/pratique/internal/config"
@@ -67,16 +63,8 @@ func admitUntil(ctx context.Context, c config.Config, flags *configFlags, out io
   figures    %s
 
 `, versionText(), d.webhook.Addr(), verdictSource(c), d.figuresURL())
-	group, ctx := errgroup.WithContext(ctx)
-	for _, part := range d.parts {
-		group.Go(func() error { return part(ctx) })
-	}
-	group.Go(func() error { return d.reloadOnHangup(ctx, flags, log) })
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	log.Info("stopped")
-	return nil
+	const note = "selectors, answers and mutation are in force; everything else needs a restart"
+	return runParts(ctx, log, append(d.parts, reloadOnHangup(flags, log, note, d.reload)))
 }
 
 func verdictSource(c config.Config) string {
@@ -119,28 +107,4 @@ func openStandings(c config.Config, metrics *serve.Metrics, log *slog.Logger) (g
 		return second, closers, nil
 	}
 	return nil, nil, errors.New("nobody to ask for verdicts: set redis.url, or admission.engine.url, or open the door inside serve with admission.enabled")
-}
-
-// reloadOnHangup puts a changed configuration in force at SIGHUP. One that is not
-// good changes nothing.
-func (d *admissionDoor) reloadOnHangup(ctx context.Context, flags *configFlags, log *slog.Logger) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-hangup:
-		}
-		c, err := flags.load()
-		if err == nil {
-			err = d.webhook.Reload(c.Admission.Config)
-		}
-		if err != nil {
-			log.Error("configuration not reloaded: the one in force stays", "error", err)
-			continue
-		}
-		log.Info("configuration reloaded", "note", "selectors, answers and mutation are in force; everything else needs a restart")
-	}
 }

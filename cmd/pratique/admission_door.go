@@ -58,6 +58,11 @@ func openAdmission(c config.Config, standings gate.Standings, own *gate.Gate, me
 	return d, nil
 }
 
+// reload puts selectors, answers and mutation in force.
+func (d *admissionDoor) reload(_ context.Context, c config.Config) error {
+	return d.webhook.Reload(c.Admission.Config)
+}
+
 // filesOnly takes the certificate from files, there being no cluster to keep one.
 func (d *admissionDoor) filesOnly(c admission.Config, o *admission.Options) error {
 	if c.TLS.Cert == "" {

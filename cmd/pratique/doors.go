@@ -58,7 +58,7 @@ func (s *system) reload(ctx context.Context, c config.Config) error {
 		return err
 	}
 	if s.webhook != nil {
-		if err := s.webhook.webhook.Reload(c.Admission.Config); err != nil {
+		if err := s.webhook.reload(ctx, c); err != nil {
 			return err
 		}
 	}

@@ -51,11 +51,16 @@ func serveUntil(ctx context.Context, c config.Config, flags *configFlags, out io
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	s.banner(out)
+	const note = "gate, auth and certificates are in force; everything else needs a restart"
+	return runParts(ctx, log, append(s.parts(), reloadOnHangup(flags, log, note, s.reload)))
+}
+
+// runParts runs all parts until one ends with an error, or ctx does.
+func runParts(ctx context.Context, log *slog.Logger, parts []func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, part := range s.parts() {
+	for _, part := range parts {
 		group.Go(func() error { return part(ctx) })
 	}
-	group.Go(func() error { return s.reloadOnHangup(ctx, flags, log) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -76,28 +81,30 @@ func isTerminal(out any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// reloadOnHangup puts a changed configuration in force at SIGHUP, as far as that
-// goes without a restart. A configuration that is not good changes nothing.
-func (s *system) reloadOnHangup(ctx context.Context, flags *configFlags, log *slog.Logger) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-hangup:
+// reloadOnHangup is a part that puts a changed configuration in force at SIGHUP,
+// as far as that goes without a restart; note says how far. A configuration that
+// is not good changes nothing.
+func reloadOnHangup(flags *configFlags, log *slog.Logger, note string, reload func(context.Context, config.Config) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		hangup := make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-hangup:
+			}
+			c, err := flags.load()
+			if err == nil {
+				err = reload(ctx, c)
+			}
+			if err != nil {
+				log.Error("configuration not reloaded: the one in force stays", "error", err)
+				continue
+			}
+			log.Info("configuration reloaded", "note", note)
 		}
-		c, err := flags.load()
-		if err != nil {
-			log.Error("configuration not reloaded: the one in force stays", "error", err)
-			continue
-		}
-		if err := s.reload(ctx, c); err != nil {
-			log.Error("configuration not reloaded: the one in force stays", "error", err)
-			continue
-		}
-		log.Info("configuration reloaded", "note", "gate, auth and certificates are in force; everything else needs a restart")
 	}
 }
 

@@ -78,33 +78,26 @@ const maxKeyFile = 64 << 10
 // ReadPrivateKey reads an Ed25519 key from a PEM file (PKCS #8), as
 // `openssl genpkey -algorithm ed25519` writes it.
 func ReadPrivateKey(path string) (ed25519.PrivateKey, error) {
-	der, err := readPEM(path, "PRIVATE KEY")
-	if err != nil {
-		return nil, err
-	}
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("read key %s: %w", path, err)
-	}
-	if private, ok := key.(ed25519.PrivateKey); ok {
-		return private, nil
-	}
-	return nil, fmt.Errorf("read key %s: it is not an Ed25519 key", path)
+	return readKey[ed25519.PrivateKey](path, "PRIVATE KEY", x509.ParsePKCS8PrivateKey)
 }
 
 // ReadPublicKey reads an Ed25519 key from a PEM file (PKIX), as
 // `openssl pkey -pubout` writes it.
 func ReadPublicKey(path string) (ed25519.PublicKey, error) {
-	der, err := readPEM(path, "PUBLIC KEY")
+	return readKey[ed25519.PublicKey](path, "PUBLIC KEY", x509.ParsePKIXPublicKey)
+}
+
+func readKey[K ed25519.PrivateKey | ed25519.PublicKey](path, kind string, parse func([]byte) (any, error)) (K, error) {
+	der, err := readPEM(path, kind)
 	if err != nil {
 		return nil, err
 	}
-	key, err := x509.ParsePKIXPublicKey(der)
+	key, err := parse(der)
 	if err != nil {
 		return nil, fmt.Errorf("read key %s: %w", path, err)
 	}
-	if public, ok := key.(ed25519.PublicKey); ok {
-		return public, nil
+	if own, ok := key.(K); ok {
+		return own, nil
 	}
 	return nil, fmt.Errorf("read key %s: it is not an Ed25519 key", path)
 }

@@ -61,24 +61,32 @@ func (c *Certificates) hooks(ctx context.Context) ([]hook, error) {
 
 func (c *Certificates) validating(ctx context.Context, name string) (hook, error) {
 	client := c.client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
-	h := hook{kind: "validating", name: name, patch: func(ctx context.Context, raw []byte) error {
-		_, err := client.Patch(ctx, name, types.JSONPatchType, raw, metav1.PatchOptions{})
-		return err
-	}}
-	object, err := client.Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return h, err
-	}
-	h.version = object.ResourceVersion
-	for _, w := range object.Webhooks {
-		h.entries = append(h.entries, newEntry(w.Name, w.ClientConfig))
-	}
-	return h, nil
+	return readHook(ctx, "validating", name, client, func(o *admissionv1.ValidatingWebhookConfiguration) (all []entry) {
+		for _, w := range o.Webhooks {
+			all = append(all, newEntry(w.Name, w.ClientConfig))
+		}
+		return all
+	})
 }
 
 func (c *Certificates) mutating(ctx context.Context, name string) (hook, error) {
 	client := c.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	h := hook{kind: "mutating", name: name, patch: func(ctx context.Context, raw []byte) error {
+	return readHook(ctx, "mutating", name, client, func(o *admissionv1.MutatingWebhookConfiguration) (all []entry) {
+		for _, w := range o.Webhooks {
+			all = append(all, newEntry(w.Name, w.ClientConfig))
+		}
+		return all
+	})
+}
+
+// hookClient is client-go's client of one kind of webhook configuration.
+type hookClient[T metav1.Object] interface {
+	Get(ctx context.Context, name string, o metav1.GetOptions) (T, error)
+	Patch(ctx context.Context, name string, t types.PatchType, raw []byte, o metav1.PatchOptions, subresources ...string) (T, error)
+}
+
+func readHook[T metav1.Object](ctx context.Context, kind, name string, client hookClient[T], entries func(T) []entry) (hook, error) {
+	h := hook{kind: kind, name: name, patch: func(ctx context.Context, raw []byte) error {
 		_, err := client.Patch(ctx, name, types.JSONPatchType, raw, metav1.PatchOptions{})
 		return err
 	}}
@@ -86,10 +94,7 @@ func (c *Certificates) mutating(ctx context.Context, name string) (hook, error) 
 	if err != nil {
 		return h, err
 	}
-	h.version = object.ResourceVersion
-	for _, w := range object.Webhooks {
-		h.entries = append(h.entries, newEntry(w.Name, w.ClientConfig))
-	}
+	h.version, h.entries = object.GetResourceVersion(), entries(object)
 	return h, nil
 }
 
