@@ -101,22 +101,25 @@ func spellings(re *syntax.Regexp) (all []string, ok bool) {
 		}
 		return all, true
 	case syntax.OpConcat:
-		return joined(re.Sub)
+		return inTurn(re.Sub, maxNames, spellings, func(a, b string) string { return a + b })
 	}
 	return nil, false
 }
 
-func joined(parts []*syntax.Regexp) (all []string, ok bool) {
-	all = []string{""}
+// inTurn puts together what each part of an expression may be: each of the first
+// with each of the second, and so on. It reports false for a part that cannot be
+// spelled out, and for more than most.
+func inTurn[T any](parts []*syntax.Regexp, most int, each func(*syntax.Regexp) ([]T, bool), join func(a, b T) T) ([]T, bool) {
+	all := make([]T, 1)
 	for _, part := range parts {
-		some, ok := spellings(part)
-		if !ok || len(all)*len(some) > maxNames {
+		some, ok := each(part)
+		if !ok || len(all)*len(some) > most {
 			return nil, false
 		}
-		var longer []string
-		for _, text := range all {
-			for _, more := range some {
-				longer = append(longer, text+more)
+		var longer []T
+		for _, a := range all {
+			for _, b := range some {
+				longer = append(longer, join(a, b))
 			}
 		}
 		all = longer

@@ -61,27 +61,9 @@ func formsOf(re *syntax.Regexp) ([]form, bool) {
 		}
 		return all, true
 	case syntax.OpConcat:
-		return formsInTurn(re.Sub)
+		return inTurn(re.Sub, maxForms, formsOf, func(a, b form) form { return slices.Concat(a, b) })
 	}
 	return nil, false
-}
-
-func formsInTurn(parts []*syntax.Regexp) ([]form, bool) {
-	all := []form{nil}
-	for _, part := range parts {
-		some, ok := formsOf(part)
-		if !ok || len(all)*len(some) > maxForms {
-			return nil, false
-		}
-		var longer []form
-		for _, f := range all {
-			for _, more := range some {
-				longer = append(longer, slices.Concat(f, more))
-			}
-		}
-		all = longer
-	}
-	return all, true
 }
 
 func single(re *syntax.Regexp, least, most int) ([]form, bool) {
