@@ -156,6 +156,8 @@ var schema = []string{
 	// another one is read again.
 	`ALTER TABLE reports ADD COLUMN gathers TEXT NOT NULL DEFAULT ''`,
 	`ALTER TABLE images ADD COLUMN gathers TEXT NOT NULL DEFAULT ''`,
+	// Exceptions beside the bundles, as their clusters sent them.
+	`CREATE TABLE exceptions (cluster TEXT PRIMARY KEY, doc BLOB NOT NULL, updated INTEGER NOT NULL) WITHOUT ROWID`,
 }
 
 func (c *Catalog) migrate(ctx context.Context) error {

@@ -112,7 +112,7 @@ func (g *Gate) rulesState() string {
 		data = snapshot.Revision().Sequence
 		snapshot.Release()
 	}
-	return fmt.Sprintf("%d %d %p %d", epoch, data, g.config.Load(), g.Now().Truncate(settledInterval).Unix())
+	return fmt.Sprintf("%d %d %p %p %d", epoch, data, g.config.Load(), g.excepted.Load(), g.Now().Truncate(settledInterval).Unix())
 }
 
 // releaseRound looks at what waits: at everything, or only at what has not been
