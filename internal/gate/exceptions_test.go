@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
+
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/engine/policy/bundle"
 	"github.com/pratique/pratique/internal/gate"
@@ -153,4 +156,47 @@ func TestRunningIsSeenEverywhere(t *testing.T) {
 		t.Errorf("what is too large: %v", err)
 	}
 	check()
+}
+
+// What was admitted is known beside the gate and in it; of an index that was let
+// in, each image counts.
+func TestAdmitted(t *testing.T) {
+	s := share(t, gatetest.Options{})
+	amd, arm := it.Clean(), it.Vulnerable()
+	index := it.BuildIndex(amd, arm)
+	for _, im := range []it.Image{amd, arm} {
+		s.push("team/app", "part-"+im.Digest().Encoded()[:8], im)
+	}
+	s.tag("team/app", "1", index.Raw)
+	a := gate.Admitted{Cluster: "prod", Namespace: "shop", Reference: "127.0.0.1:5000/team/app:1", Digest: index.Digest(), State: gate.StatePass, Answer: "allow", At: s.Clock.Now()}
+	for name, memory := range map[string]gate.Admissions{"gate": s.Gate, "remote": s.remote} {
+		if err := memory.NoteAdmitted(t.Context(), []gate.Admitted{a}); err != nil {
+			t.Fatal(err)
+		}
+		ask := func(change func(*gate.Admitted)) *gate.Admitted {
+			t.Helper()
+			q := gate.Admitted{Cluster: "prod", Namespace: "shop", Reference: a.Reference, Digest: a.Digest}
+			change(&q)
+			found, err := memory.Admitted(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found
+		}
+		if got := ask(func(*gate.Admitted) {}); got == nil || !cmp.Equal(*got, a) {
+			t.Errorf("%s: the same image: %+v", name, got)
+		}
+		if got := ask(func(q *gate.Admitted) { q.Digest = amd.Digest() }); got == nil || got.Digest != amd.Digest() {
+			t.Errorf("%s: an image of the index: %+v", name, got)
+		}
+		if got := ask(func(q *gate.Admitted) { q.Digest = digest.FromString("moved") }); got == nil || got.Digest != a.Digest {
+			t.Errorf("%s: another image: %+v", name, got)
+		}
+		if got := ask(func(q *gate.Admitted) { q.Namespace = "bank" }); got != nil {
+			t.Errorf("%s: in another namespace: %+v", name, got)
+		}
+	}
+	if gone, err := s.Catalog.PurgeAdmitted(t.Context(), s.Clock.Now().Add(time.Second)); err != nil || gone != 1 {
+		t.Errorf("%d forgotten (%v)", gone, err)
+	}
 }

@@ -161,6 +161,20 @@ func (r *Remote) Standing(ctx context.Context, i Inquiry) Standing {
 	return a.standing(ctx, i)
 }
 
+// Basis changes with everything that can change an answer but the image, as far
+// as it is published; "" while that cannot be said.
+func (r *Remote) Basis(ctx context.Context) string {
+	active, err := r.shared.Active(ctx)
+	if err != nil || active == nil {
+		return ""
+	}
+	raw, err := json.Marshal(active)
+	if err != nil {
+		return ""
+	}
+	return digest.FromBytes(raw).String()
+}
+
 // Want asks the processes that judge for an image.
 func (r *Remote) Want(ctx context.Context, i Inquiry) error {
 	a, err := r.assessor(ctx)

@@ -144,6 +144,11 @@ func read[T any](ctx context.Context, r *Reader, key string, cost func(*T) int, 
 	return nil, ErrUnreachable
 }
 
+// PutFact is Redis.PutFact, unless Redis is away.
+func (r *Reader) PutFact(ctx context.Context, name string, fact any) error {
+	return r.write(func() error { return r.redis.PutFact(ctx, name, fact) })
+}
+
 // Leave is Redis.Leave, unless Redis is away.
 func (r *Reader) Leave(ctx context.Context, what, cluster string, doc any) error {
 	return r.write(func() error { return r.redis.Leave(ctx, what, cluster, doc) })
