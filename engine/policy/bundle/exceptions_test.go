@@ -1,6 +1,8 @@
 package bundle_test
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,4 +161,39 @@ func TestWrongExceptions(t *testing.T) {
 	if _, err := bundle.NewExceptions([]bundle.Exception{good, good}); err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Errorf("one id twice: %v", err)
 	}
+}
+
+func FuzzExceptions(f *testing.F) {
+	for _, change := range []func(*bundle.Exception){nil, func(e *bundle.Exception) { e.Scope.Images = []string{"regexp:docker.*", "a:b:c", ":", "*:*"} }, func(e *bundle.Exception) { e.Findings = nil }} {
+		raw, err := json.Marshal([]bundle.Exception{excused(change)})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	b, err := bundle.Parse([]byte(document([]string{rule("STOP", "vulnerabilities", "package", "package_type", "all")}, nil, "")))
+	if err != nil {
+		f.Fatal(err)
+	}
+	in := web
+	in.Cluster, in.Namespace = "prod", "shop-1"
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var list []bundle.Exception
+		if json.Unmarshal(raw, &list) != nil {
+			return
+		}
+		x, err := bundle.NewExceptions(list)
+		sel := b.Select(in, x)
+		if err == nil && len(list) == 0 && len(sel.Exceptions) > 0 {
+			t.Error("an exception out of nothing")
+		}
+		for _, id := range sel.Exceptions {
+			if !slices.ContainsFunc(list, func(e bundle.Exception) bool {
+				return e.ID == id && e.Owner != "" && !e.Expires.IsZero() && e.Scope.Cluster == "prod"
+			}) {
+				t.Errorf("%q is in force", id)
+			}
+		}
+		sel.Evaluate(facts(openssl()))
+	})
 }
