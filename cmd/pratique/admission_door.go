@@ -89,8 +89,12 @@ func (d *admissionDoor) join(k *cluster.Connection, c config.Config, o *admissio
 	if err != nil {
 		return err
 	}
-	o.Namespaces = labels{namespaces}
-	d.parts = append(d.parts, namespaces.Run)
+	nodes, err := cluster.NewNodes(k.Client, o.Log)
+	if err != nil {
+		return err
+	}
+	o.Namespaces, o.Platforms = labels{namespaces}, nodes.Platforms
+	d.parts = append(d.parts, namespaces.Run, nodes.Run)
 	if settings.PullSecrets {
 		o.PullSecrets = pullSecrets{cluster.NewPullSecrets(k.Client, o.Now)}
 	}
@@ -109,20 +113,23 @@ func (d *admissionDoor) join(k *cluster.Connection, c config.Config, o *admissio
 	if !settings.Inventory.Enabled {
 		return nil
 	}
-	return d.follow(k, c.Admission, o)
+	return d.follow(k, c.Admission, nodes, o)
 }
 
-// follow keeps the inventory of what runs.
-func (d *admissionDoor) follow(k *cluster.Connection, a config.Admission, o *admission.Options) error {
+// follow keeps the inventory of what runs, judged for the platforms that the
+// webhook judges for.
+func (d *admissionDoor) follow(k *cluster.Connection, a config.Admission, nodes *cluster.Nodes, o *admission.Options) error {
 	wanted := a.Kubernetes.Inventory.InventoryConfig
-	wanted.Platforms, wanted.Leader.Identity = a.Platforms, k.Name
+	wanted.Leader.Identity = k.Name
 	if wanted.Leader.Namespace == "" {
 		wanted.Leader.Namespace = k.Namespace
 	}
-	running, err := cluster.NewInventory(wanted, cluster.InventoryDeps{Client: k.Client, Dynamic: k.Dynamic, Standings: o.Standings, Log: o.Log, Now: o.Now})
+	platforms := func() []string { return d.webhook.Platforms() } // it is made before anything runs
+	running, err := cluster.NewInventory(wanted, cluster.InventoryDeps{Client: k.Client, Dynamic: k.Dynamic, Standings: o.Standings, Platforms: platforms, Log: o.Log, Now: o.Now})
 	if err != nil {
 		return fmt.Errorf("admission.kubernetes.inventory: %w", err)
 	}
+	nodes.OnChange(running.Recheck)
 	d.parts = append(d.parts, running.Run)
 	o.Metrics.Register(running)
 	return nil

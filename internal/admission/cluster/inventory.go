@@ -34,8 +34,6 @@ type InventoryConfig struct {
 	Interval time.Duration `yaml:"interval"`
 	// Rate is how many images are asked about in a second, at most. Default 20.
 	Rate float64 `yaml:"rate"`
-	// Platforms are those of an index that count. None: all that it has.
-	Platforms []string `yaml:"platforms"`
 	// Analyse asks for the analysis of images that run and are not known.
 	Analyse bool `yaml:"analyse"`
 	// Events makes Kubernetes Events on workloads whose images stand differently
@@ -108,6 +106,7 @@ type Inventory struct {
 	client    kubernetes.Interface
 	dynamic   dynamic.Interface
 	standings gate.Standings
+	platforms func() []string
 	log       *slog.Logger
 	now       func() time.Time
 	figures   *figures
@@ -130,6 +129,9 @@ type InventoryDeps struct {
 	Client    kubernetes.Interface
 	Dynamic   dynamic.Interface // for reports
 	Standings gate.Standings
+	// Platforms gives those of an index that count, none for all that it has; nil
+	// for none. It must not block.
+	Platforms func() []string
 	Log       *slog.Logger
 	Now       func() time.Time // nil: the machine's clock
 }
@@ -142,9 +144,12 @@ func NewInventory(cfg InventoryConfig, d InventoryDeps) (*Inventory, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	if d.Platforms == nil {
+		d.Platforms = func() []string { return nil }
+	}
 	cfg = cfg.withDefaults()
 	i := &Inventory{
-		config: cfg, client: d.Client, dynamic: d.Dynamic, standings: d.Standings, log: d.Log, now: d.Now,
+		config: cfg, client: d.Client, dynamic: d.Dynamic, standings: d.Standings, platforms: d.Platforms, log: d.Log, now: d.Now,
 		figures: newFigures(), table: newTable(), owners: newOwners(d.Client),
 		pace: rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate))),
 		factory: informers.NewSharedInformerFactoryWithOptions(d.Client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
@@ -312,7 +317,7 @@ func (i *Inventory) standing(ctx context.Context, s subject) gate.Standing {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	inquiry := gate.Inquiry{Reference: s.reference, Digest: s.digest, Platforms: i.config.Platforms}
+	inquiry := gate.Inquiry{Reference: s.reference, Digest: s.digest, Platforms: i.platforms()}
 	st := i.standings.Standing(ctx, inquiry)
 	if st.State == gate.StateUnknown && i.config.Analyse && i.leads() {
 		if err := i.standings.Want(ctx, inquiry); err != nil {
