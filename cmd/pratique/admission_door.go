@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/internal/admission"
@@ -72,14 +73,22 @@ func (d *admissionDoor) filesOnly(c admission.Config, o *admission.Options) erro
 	if err != nil {
 		return err
 	}
-	d.keep(files.GetCertificate, files.Run, o)
-	o.Metrics.Register(files)
+	d.keep(files, o)
 	return nil
 }
 
-func (d *admissionDoor) keep(get func(*tls.ClientHelloInfo) (*tls.Certificate, error), run func(context.Context) error, o *admission.Options) {
-	o.GetCertificate = get
-	d.parts = append(d.parts, run)
+// certificates are those that somebody else renews, or that are made here.
+type certificates interface {
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Ready() error
+	Run(context.Context) error
+	prometheus.Collector
+}
+
+func (d *admissionDoor) keep(c certificates, o *admission.Options) {
+	o.GetCertificate, o.Ready = c.GetCertificate, c.Ready
+	d.parts = append(d.parts, c.Run)
+	o.Metrics.Register(c)
 }
 
 // join uses what the cluster knows and keeps.
@@ -107,8 +116,7 @@ func (d *admissionDoor) join(k *cluster.Connection, c config.Config, o *admissio
 		if err != nil {
 			return fmt.Errorf("admission.kubernetes.certificates: %w", err)
 		}
-		d.keep(made.GetCertificate, made.Run, o)
-		o.Metrics.Register(made)
+		d.keep(made, o)
 	}
 	if !settings.Inventory.Enabled {
 		return nil
