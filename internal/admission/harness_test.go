@@ -94,6 +94,15 @@ func (g *gateStub) Want(_ context.Context, i gate.Inquiry) error {
 	return g.wantErr
 }
 
+// turn changes the state of an image.
+func (g *gateStub) turn(ref string, state gate.State) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	st := g.verdicts[digestOf(ref)]
+	st.State = state
+	g.verdicts[digestOf(ref)] = st
+}
+
 func (g *gateStub) inquiries() []gate.Inquiry {
 	g.mu.Lock()
 	defer g.mu.Unlock()
