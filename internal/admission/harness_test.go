@@ -149,6 +149,16 @@ func (s *registryStub) Resolve(ctx context.Context, ref image.Reference, c admis
 	return digestOf(ref.String()), nil
 }
 
+// move lets a tag stand for something else.
+func (s *registryStub) move(ref string, d digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.moved == nil {
+		s.moved = map[string]digest.Digest{}
+	}
+	s.moved[ref] = d
+}
+
 func (s *registryStub) resolved() []call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
