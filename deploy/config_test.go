@@ -146,7 +146,7 @@ func TestCertificateNames(t *testing.T) {
 		if len(c.Validating) != 1 || len(c.Mutating) != len(every[*registrationv1.MutatingWebhookConfiguration](all)) {
 			t.Errorf("the caBundle is written into %v and %v", c.Validating, c.Mutating)
 		}
-		if l := admission.Admission.Kubernetes.Inventory.Leader; l.Namespace != c.Namespace || l.Lease == "" {
+		if l := admission.Admission.Kubernetes.Leader; l.Namespace != c.Namespace || l.Lease == "" {
 			t.Errorf("leader: %+v", l)
 		}
 	}

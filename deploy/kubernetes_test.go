@@ -14,7 +14,10 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	gvr "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 )
@@ -25,6 +28,7 @@ func TestKubernetes(t *testing.T) {
 	for _, name := range append(profiles(t), "defaults", "cert-manager") {
 		t.Run("apply "+name, func(t *testing.T) { c.applied(t, name) })
 	}
+	t.Run("exceptions", c.exceptions)
 	t.Run("webhook down", c.webhookDown)
 	t.Run("rights", c.rights)
 	t.Run("fewest rights", c.fewestRights)
@@ -78,6 +82,50 @@ func (c *realCluster) applied(t *testing.T, name string) {
 		}
 		i++
 	}
+}
+
+// exceptions: the definition is taken, also what an API server alone evaluates of
+// it, and so is an exception.
+func (c *realCluster) exceptions(t *testing.T) {
+	raw, err := os.ReadFile(definitionFile)
+	ok(t)(raw, err)
+	definition := document{definitionFile, string(raw)}
+	installed := c.install(t, []document{definition})
+	if fields := lost("definition", mustMap(t, definition.text), installed.objects[0].Object); len(fields) > 0 {
+		t.Errorf("taken without %q", fields)
+	}
+	kind := gvr.GroupVersionResource{Group: "pratique.io", Version: "v1alpha1", Resource: "imageexceptions"}
+	send := func(change func(spec map[string]any)) error {
+		o := &unstructured.Unstructured{Object: mustMap(t, exceptionText)}
+		change(o.Object["spec"].(map[string]any))
+		_, err := c.dynamic.Resource(kind).Create(t.Context(), o, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict, DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
+	for begun := time.Now(); apierrors.IsNotFound(send(func(map[string]any) {})); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begun) > 30*time.Second {
+			t.Fatal("the kind is not served")
+		}
+	}
+	if err := send(func(map[string]any) {}); err != nil {
+		t.Errorf("a good exception: %v", err)
+	}
+	for what, change := range map[string]func(map[string]any){
+		"name images or digests": func(s map[string]any) { s["scope"] = map[string]any{"namespaces": []any{"payments"}} },
+		"unknown field":          func(s map[string]any) { s["forever"] = true },
+		"expires":                func(s map[string]any) { s["expires"] = "never" },
+	} {
+		if err := send(change); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%v, want %q", err, what)
+		}
+	}
+}
+
+func mustMap(t *testing.T, text string) (fields map[string]any) {
+	t.Helper()
+	if err := yaml.Unmarshal([]byte(text), &fields); err != nil {
+		t.Fatal(err)
+	}
+	return fields
 }
 
 // webhookDown: nothing answers at the Service that the registrations name. What
@@ -334,7 +382,7 @@ var forbidden = []authorizationv1.ResourceAttributes{
 
 // fewestRights: what is switched off takes no rights.
 func (c *realCluster) fewestRights(t *testing.T) {
-	c.install(t, release{values: values{"admission": values{"eviction": false, "events": false, "reports": "none", "pullSecrets": values{"scope": "none"},
+	c.install(t, release{values: values{"admission": values{"eviction": false, "events": false, "exceptions": false, "reports": "none", "pullSecrets": values{"scope": "none"},
 		"tls": values{"certManager": values{"enabled": true}}}}}.render(t))
 	for _, r := range table(t) {
 		want := slices.Contains([]string{"namespaces", "nodes", "inventory", "leader"}, r.part)

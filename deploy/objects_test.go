@@ -5,12 +5,16 @@ import (
 	"strings"
 	"testing"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/json"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 )
+
+func init() { utilruntime.Must(apiextensionsv1.AddToScheme(scheme.Scheme)) }
 
 // object is one of Kubernetes' own kinds, or of those below.
 type object struct {
@@ -131,7 +135,7 @@ func decodeAll(t testing.TB, documents []document) []object {
 }
 
 func clusterWide(kind string) bool {
-	for _, suffix := range []string{" ClusterRole", " ClusterRoleBinding", " PriorityClass", "WebhookConfiguration", " Namespace"} {
+	for _, suffix := range []string{" ClusterRole", " ClusterRoleBinding", " PriorityClass", "WebhookConfiguration", " Namespace", " CustomResourceDefinition"} {
 		if strings.HasSuffix(kind, suffix) {
 			return true
 		}

@@ -96,7 +96,7 @@ func useRedis(t *testing.T, r *verdicts.Redis) {
 			case heard <- manifest:
 			default:
 			}
-		})
+		}, func() {})
 	}()
 	v := &policy.Verdict{Manifest: digest.FromString("manifest"), Selection: "s", BundleID: "b"}
 	for told := false; !told; v.Data.Sequence++ {
@@ -137,6 +137,12 @@ func useShared(ctx context.Context, t *testing.T, r *verdicts.Redis) {
 	}
 	if _, err := r.Fact(ctx, "f", &fact); err != nil || fact != "fact" {
 		t.Errorf("fact %q: %v", fact, err)
+	}
+	if err := r.Leave(ctx, verdicts.Exceptions, "prod", "list"); err != nil {
+		t.Error(err)
+	}
+	if all, err := r.Left(ctx, verdicts.Exceptions); err != nil || string(all["prod"]) != `"list"` {
+		t.Errorf("exceptions %s: %v", all, err)
 	}
 	if err := r.Want(ctx, "w", "wish"); err != nil {
 		t.Error(err)

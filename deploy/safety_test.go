@@ -205,7 +205,7 @@ func checkRules(t *testing.T, namespace string, rules []rbacv1.PolicyRule) (secr
 			}
 		}
 		writes := slices.ContainsFunc(r.Verbs, func(v string) bool { return v == "update" || v == "patch" || v == "delete" })
-		ours := slices.Contains(r.APIGroups, "openreports.io") || slices.Equal(r.Resources, []string{"events"})
+		ours := slices.Contains(r.APIGroups, "openreports.io") || slices.Contains(r.APIGroups, "pratique.io") || slices.Equal(r.Resources, []string{"events"})
 		if writes && len(r.ResourceNames) == 0 && !ours {
 			t.Errorf("changes what is not its own: %v", r)
 		}

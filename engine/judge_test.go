@@ -59,7 +59,7 @@ func judge(t *testing.T, im *inventory.Image, d data) policy.Verdict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sel := b.Select(bundle.Request{Registries: []string{"r"}, Repositories: []string{"app"}, Tag: "1"})
+	sel := b.Select(bundle.Request{Registries: []string{"r"}, Repositories: []string{"app"}, Tag: "1"}, nil)
 	return engine.Judge(im, engine.Match(im, d), d, sel, now)
 }
 

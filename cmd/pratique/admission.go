@@ -43,7 +43,7 @@ The same door opens inside serve with admission.enabled: true.`,
 func admitUntil(ctx context.Context, c config.Config, flags *configFlags, out io.Writer) (err error) {
 	log := newLogger(c.Log, out)
 	metrics := serve.NewMetrics()
-	standings, closers, err := openStandings(c, metrics, log)
+	j, closers, err := findJudges(c, metrics, log)
 	defer func() {
 		for _, end := range closers {
 			err = errors.Join(err, end())
@@ -52,7 +52,7 @@ func admitUntil(ctx context.Context, c config.Config, flags *configFlags, out io
 	if err != nil {
 		return err
 	}
-	d, err := openAdmission(c, standings, nil, metrics, log)
+	d, err := openAdmission(c, j, metrics, log)
 	if err != nil {
 		return err
 	}
@@ -78,33 +78,30 @@ func verdictSource(c config.Config) string {
 	}
 }
 
-// openStandings are what a process knows that has no catalog.
-func openStandings(c config.Config, metrics *serve.Metrics, log *slog.Logger) (gate.Standings, []func() error, error) {
-	var closers []func() error
-	var first, second gate.Standings
+// findJudges are those that a process can ask that has no catalog.
+func findJudges(c config.Config, metrics *serve.Metrics, log *slog.Logger) (j judges, closers []func() error, err error) {
 	if c.Redis.URL != "" {
 		shared, err := verdicts.NewRedis(c.Redis, log)
 		if err != nil {
-			return nil, nil, err
+			return j, nil, err
 		}
 		closers = append(closers, shared.Close)
-		first = gate.NewRemote(verdicts.NewReader(shared, time.Now, metrics.Lookup), time.Now)
+		remote := gate.NewRemote(verdicts.NewReader(shared, time.Now, metrics.Lookup), time.Now)
+		j = judges{standings: remote, home: remote, admissions: remote, basis: remote.Basis}
 	}
 	if c.Admission.Engine.URL != "" {
 		engine, err := admission.NewEngine(c.Admission.Engine, time.Now)
 		if err != nil {
-			return nil, closers, err
+			return j, closers, err
 		}
 		closers = append(closers, func() error { engine.Close(); return nil })
-		second = engine
+		if j.standings == nil {
+			return judges{standings: engine, home: engine}, closers, nil
+		}
+		j.standings = admission.Chain{First: j.standings, Second: engine}
 	}
-	switch {
-	case first != nil && second != nil:
-		return admission.Chain{First: first, Second: second}, closers, nil
-	case first != nil:
-		return first, closers, nil
-	case second != nil:
-		return second, closers, nil
+	if j.standings == nil {
+		err = errors.New("nobody to ask for verdicts: set redis.url, or admission.engine.url, or open the door inside serve with admission.enabled")
 	}
-	return nil, nil, errors.New("nobody to ask for verdicts: set redis.url, or admission.engine.url, or open the door inside serve with admission.enabled")
+	return j, closers, err
 }

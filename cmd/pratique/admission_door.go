@@ -22,20 +22,33 @@ import (
 
 // admissionDoor is the webhook and what it stands on, alone or inside serve.
 type admissionDoor struct {
+	judges
 	webhook *admission.Webhook
 	figures *serve.Server // nil inside serve, which has its own
 	parts   []func(context.Context) error
 }
 
-// openAdmission makes the webhook. own is the gate inside serve, or nil.
-func openAdmission(c config.Config, standings gate.Standings, own *gate.Gate, metrics *serve.Metrics, log *slog.Logger) (*admissionDoor, error) {
+// judges are the processes that judge, as the door knows them.
+type judges struct {
+	standings gate.Standings
+	own       *gate.Gate // inside serve
+	home      cluster.Home
+	// These are nil where only the API can be asked.
+	admissions gate.Admissions
+	basis      func(context.Context) string
+}
+
+// openAdmission makes the webhook.
+func openAdmission(c config.Config, j judges, metrics *serve.Metrics, log *slog.Logger) (*admissionDoor, error) {
 	a := c.Admission
 	resolver, err := cluster.NewResolver(a.Resolver)
 	if err != nil {
 		return nil, err
 	}
-	d := &admissionDoor{}
-	o := admission.Options{Config: a.Config, Standings: standings, Resolver: tags{own, resolver}, Metrics: metrics, Log: log, Now: time.Now}
+	d := &admissionDoor{judges: j}
+	o := admission.Options{
+		Config: a.Config, Standings: j.standings, Admissions: j.admissions, Resolver: tags{j.own, resolver}, Metrics: metrics, Log: log, Now: time.Now,
+	}
 	connection, err := cluster.Connect(a.Kubernetes.Kubeconfig)
 	if err == nil && connection != nil {
 		err = d.join(connection, c, &o)
@@ -53,7 +66,7 @@ func openAdmission(c config.Config, standings gate.Standings, own *gate.Gate, me
 	if err := d.webhook.Bind(); err != nil {
 		return nil, fmt.Errorf("%w (choose another port with --set admission.listen=...)", err)
 	}
-	if own == nil && a.Metrics != "" {
+	if j.own == nil && a.Metrics != "" {
 		return d, d.openFigures(a.Metrics, metrics, log)
 	}
 	return d, nil
@@ -118,28 +131,45 @@ func (d *admissionDoor) join(k *cluster.Connection, c config.Config, o *admissio
 		}
 		d.keep(made, o)
 	}
-	if !settings.Inventory.Enabled {
-		return nil
-	}
 	return d.follow(k, c.Admission, nodes, o)
 }
 
 // follow keeps the inventory of what runs, judged for the platforms that the
-// webhook judges for.
+// webhook judges for, and follows the cluster's exceptions.
 func (d *admissionDoor) follow(k *cluster.Connection, a config.Admission, nodes *cluster.Nodes, o *admission.Options) error {
-	wanted := a.Kubernetes.Inventory.InventoryConfig
-	wanted.Leader.Identity = k.Name
-	if wanted.Leader.Namespace == "" {
-		wanted.Leader.Namespace = k.Namespace
+	settings := a.Kubernetes
+	if !settings.Inventory.Enabled && !settings.Exceptions.Enabled {
+		return nil
 	}
-	platforms := func() []string { return d.webhook.Platforms() } // it is made before anything runs
-	running, err := cluster.NewInventory(wanted, cluster.InventoryDeps{Client: k.Client, Dynamic: k.Dynamic, Standings: o.Standings, Platforms: platforms, Log: o.Log, Now: o.Now})
+	lease := settings.Leader
+	lease.Identity = k.Name
+	if lease.Namespace == "" {
+		lease.Namespace = k.Namespace
+	}
+	leader, err := cluster.NewLeader(lease, k.Client, o.Log)
 	if err != nil {
-		return fmt.Errorf("admission.kubernetes.inventory: %w", err)
+		return fmt.Errorf("admission.kubernetes: %w", err)
 	}
-	nodes.OnChange(running.Recheck)
-	d.parts = append(d.parts, running.Run)
-	o.Metrics.Register(running)
+	if settings.Exceptions.Enabled {
+		exceptions := cluster.NewExceptions(settings.Exceptions, cluster.ExceptionDeps{
+			Client: k.Client, Dynamic: k.Dynamic, Leader: leader, Home: d.home, Cluster: a.Cluster, Log: o.Log, Now: o.Now,
+		})
+		o.Metrics.Register(exceptions)
+	}
+	if settings.Inventory.Enabled {
+		running, err := cluster.NewInventory(settings.Inventory.InventoryConfig, cluster.InventoryDeps{
+			Client: k.Client, Dynamic: k.Dynamic, Standings: o.Standings, Leader: leader, Cluster: a.Cluster,
+			Platforms: func() []string { return d.webhook.Platforms() }, // it is made before anything runs
+			Basis:     d.basis, Admitted: o.Admissions, Home: d.home, Log: o.Log, Now: o.Now,
+		})
+		if err != nil {
+			return fmt.Errorf("admission.kubernetes.inventory: %w", err)
+		}
+		nodes.OnChange(running.Recheck)
+		d.parts = append(d.parts, running.Run)
+		o.Metrics.Register(running)
+	}
+	d.parts = append(d.parts, leader.Run)
 	return nil
 }
 

@@ -106,7 +106,7 @@ func assemble(ctx context.Context, c config.Config, log *slog.Logger) (_ *system
 	s.garbage = &garbage.Collector{Config: c.Storage.GC, Gate: s.gate, Catalog: cat, Local: s.local, Name: c.EmbeddedName(), Audit: s.audit, Log: log, Now: time.Now}
 	metrics.FeedAge(func() map[string]time.Duration { return feedAges(data) })
 	if c.Admission.Enabled {
-		if s.webhook, err = openAdmission(c, s.gate, s.gate, metrics, log); err != nil {
+		if s.webhook, err = openAdmission(c, judges{standings: s.gate, own: s.gate, home: s.gate, admissions: s.gate, basis: s.gate.Basis}, metrics, log); err != nil {
 			return nil, err
 		}
 	}

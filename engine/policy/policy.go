@@ -92,11 +92,14 @@ type Row struct {
 	Severity finding.Severity `json:"severity,omitempty"`
 }
 
-// Exempt names the whitelist item that excepted a row.
+// Exempt names the item of a whitelist, or the exception beside the bundle, that
+// excepted a row.
 type Exempt struct {
 	WhitelistName string `json:"whitelist_name"`
 	WhitelistID   string `json:"whitelist_id"`
 	MatchedRuleID string `json:"matched_rule_id"`
+	// Expires is when the item runs out; zero: never.
+	Expires time.Time `json:"expires,omitzero"`
 }
 
 // Reasons for a verdict's final action, with Anchore's words.

@@ -42,6 +42,8 @@ type Options struct {
 	// Platforms gives those of the cluster's nodes; nil for none. The
 	// configuration comes first. It is called for each image and must not block.
 	Platforms func() []string
+	// Admissions remembers what was let in; nil for nobody.
+	Admissions gate.Admissions
 	// GetCertificate gives the certificate in force; nil for the files of
 	// Config.TLS. It is called with an empty hello too.
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
@@ -56,6 +58,8 @@ type Options struct {
 // Webhook answers clusters. It is safe for concurrent use.
 type Webhook struct {
 	standings   gate.Standings
+	admissions  gate.Admissions
+	remembered  chan gate.Admitted // for Run to write down
 	namespaces  Namespaces
 	grants      func() []Grant
 	platforms   func() []string
@@ -94,7 +98,7 @@ func New(o Options) (*Webhook, error) {
 		o.Ready = func() error { return nil }
 	}
 	w := &Webhook{
-		standings: o.Standings, namespaces: o.Namespaces, grants: o.Grants, platforms: o.Platforms,
+		standings: o.Standings, admissions: o.Admissions, remembered: make(chan gate.Admitted, maxRemembered), namespaces: o.Namespaces, grants: o.Grants, platforms: o.Platforms,
 		callable: o.Ready, metrics: o.Metrics, log: o.Log, now: o.Now,
 	}
 	w.figures = newFigures(o.Metrics, w)

@@ -125,7 +125,18 @@ func shown(d digest.Digest, most int) string {
 func (d decision) warnings() []string {
 	var all []string
 	left := maxWarnings
+	add := func(text string) {
+		switch left -= len(text); {
+		case left >= maxWarning:
+			all = append(all, text)
+		case left+len(text) >= maxWarning: // the first for which there is no room
+			all = append(all, "pratique: there are more warnings than can be shown")
+		}
+	}
 	for _, o := range d.outcomes {
+		if o.ending && d.allowed() {
+			add(o.end())
+		}
 		if o.answer != Warn {
 			continue
 		}
@@ -137,16 +148,18 @@ func (d decision) warnings() []string {
 			prefix += "would be refused: "
 		}
 		prefix = cut(prefix, maxWarning/2)
-		text := prefix + o.words(maxWarning-len(prefix))
-		if left -= len(text); left < maxWarning {
-			return append(all, "pratique: there are more warnings than can be shown")
-		}
-		all = append(all, text)
+		add(prefix + o.words(maxWarning-len(prefix)))
 	}
 	if d.note != "" && (d.answer == Warn || d.answer == Allow && len(d.outcomes) > 0) {
 		all = append(all, cut("pratique: "+d.note, maxWarning))
 	}
 	return all
+}
+
+// end says when the exception runs out by which an image is let in.
+func (o outcome) end() string {
+	at := o.standing.Expires.UTC().Format(time.RFC3339)
+	return cut("pratique: "+cut(clean(o.written), maxWarning/2)+" passes by an exception that runs out at "+at+"; then policy holds again", maxWarning)
 }
 
 // entry is what logs keep of an outcome.
@@ -159,12 +172,17 @@ type entry struct {
 	Mode     string        `json:"mode,omitempty"`
 	Policy   string        `json:"policy,omitempty"`
 	Age      string        `json:"age,omitempty"` // of the verdict
+	// Excepted is until when it is let in by exceptions.
+	Excepted *time.Time `json:"excepted_until,omitempty"`
 }
 
 func (o outcome) entry() entry {
 	e := entry{Image: o.written, Digest: o.digest, Answer: o.answer, State: o.state, Selector: o.settings.selector, Mode: o.settings.mode, Policy: o.standing.Policy}
 	if !o.standing.Evaluated.IsZero() {
 		e.Age = time.Since(o.standing.Evaluated).Round(time.Second).String()
+	}
+	if end := o.standing.Expires; !end.IsZero() {
+		e.Excepted = &end
 	}
 	return e
 }

@@ -44,6 +44,10 @@ type Config struct {
 	// Limits bound what one client may ask. An API server is one client: the
 	// default for requests is 5000 a second here.
 	Limits serve.Limits `yaml:"limits"`
+	// Cluster is the name of the cluster that asks, where several share verdicts:
+	// exceptions are of one cluster, and people see by it what runs where. Default
+	// "default".
+	Cluster string `yaml:"cluster"`
 	// Selectors say how an image is judged; for each image the first that matches
 	// holds. Default: one for every image, in mode policy.
 	Selectors []Selector `yaml:"selectors"`
@@ -74,6 +78,9 @@ type Config struct {
 	Mutation Mutation `yaml:"mutation"`
 	// BreakGlass lets in what is refused, for a while and on record.
 	BreakGlass BreakGlass `yaml:"break_glass"`
+	// ExceptionWarning is how long before its end an exception is warned of, to
+	// those whose images it lets in. Default 168h; 0: never.
+	ExceptionWarning time.Duration `yaml:"exception_warning"`
 	// Resolutions is how long the digest of a tag is believed. Default 5s.
 	Resolutions time.Duration `yaml:"resolutions"`
 	// ShutdownDelay is how long requests are still taken after the process is
@@ -179,9 +186,13 @@ type Grant struct {
 	Images []string `yaml:"images"`
 }
 
+// clusterName is what a cluster may be called: names stand in addresses and keys.
+var clusterName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$`)
+
 // Defaults returns the configuration that holds when nothing is configured.
 func Defaults() Config {
 	return Config{
+		Cluster: "default", ExceptionWarning: 7 * 24 * time.Hour,
 		Listen: "127.0.0.1:8443", Limits: serve.Limits{Requests: 5000}, RequestAnalysis: true, UnreadKinds: Deny,
 		ExemptNamespaces: []string{"kube-system", "kube-public", "kube-node-lease"},
 		BreakGlass:       BreakGlass{Longest: gate.MaxPass},
@@ -194,6 +205,9 @@ func (c Config) Validate() error {
 	var problems []error
 	add := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("admission."+format, args...))
+	}
+	if !clusterName.MatchString(c.Cluster) {
+		add("cluster: %q: want letters, digits, dots and dashes", c.Cluster)
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		add("listen: %q is not host:port", c.Listen)
@@ -213,7 +227,7 @@ func (c Config) Validate() error {
 	if !oneOf(c.UnreadKinds, Deny, Warn, Allow) {
 		add("unread_kinds: %q is none of deny, warn, allow", c.UnreadKinds)
 	}
-	for name, d := range map[string]time.Duration{"resolutions": c.Resolutions, "shutdown_delay": c.ShutdownDelay, "break_glass.longest": c.BreakGlass.Longest} {
+	for name, d := range map[string]time.Duration{"resolutions": c.Resolutions, "shutdown_delay": c.ShutdownDelay, "break_glass.longest": c.BreakGlass.Longest, "exception_warning": c.ExceptionWarning} {
 		if d < 0 {
 			add("%s: less than nothing", name)
 		}

@@ -52,6 +52,7 @@ type outcome struct {
 	answer   string  // the answer after dry run and break-glass
 	breach   *breach // what turned a refusal
 	hint     string  // for the person: what happens now
+	ending   bool    // it is let in by an exception that runs out soon
 }
 
 // ranks orders answers. A refusal outranks a failure: what is known to be bad is
@@ -165,9 +166,11 @@ func (w *Webhook) judge(ctx context.Context, r *rules, q *question, o *outcome, 
 		wait, cancel = context.WithTimeout(ctx, lenientTime)
 		defer cancel()
 	}
-	o.standing = w.stand(wait, r, o, from)
+	o.standing = w.stand(wait, r, q, o, from)
 	o.state = chosen.state(o.standing)
 	o.by = chosen.answers[o.state]
+	end := o.standing.Expires
+	o.ending = !end.IsZero() && end.Sub(w.now()) < r.ExceptionWarning
 	w.want(ctx, r, q, o)
 }
 
@@ -191,7 +194,7 @@ func (s settings) state(st gate.Standing) gate.State {
 
 // stand asks how an image stands, by the digest that will run. What is not
 // answered in time is an error, never a pass.
-func (w *Webhook) stand(ctx context.Context, r *rules, o *outcome, from PullSource) gate.Standing {
+func (w *Webhook) stand(ctx context.Context, r *rules, q *question, o *outcome, from PullSource) gate.Standing {
 	if o.err != nil {
 		return gate.Standing{State: gate.StateUnknown, Message: clean(o.err.Error())}
 	}
@@ -204,8 +207,8 @@ func (w *Webhook) stand(ctx context.Context, r *rules, o *outcome, from PullSour
 		return gate.Standing{State: gate.StateError, Message: reasonOf(err, "its digest could not be found out")}
 	}
 	o.digest = d
-	inquiry := r.inquiry(w, o)
-	key := fmt.Sprintf("%s %s %q %q", inquiry.Reference, d, inquiry.Policy, inquiry.Platforms)
+	inquiry := r.inquiry(w, q, o)
+	key := fmt.Sprintf("%s %s %s %q %q", inquiry.Namespace, inquiry.Reference, d, inquiry.Policy, inquiry.Platforms)
 	st, landed := w.flights.do(ctx, key, func(ctx context.Context) gate.Standing {
 		begun := time.Now()
 		st := w.standings.Standing(ctx, inquiry)
@@ -241,8 +244,8 @@ func reasonOf(err error, what string) string {
 	return what + ": the log of pratique says why"
 }
 
-func (r *rules) inquiry(w *Webhook, o *outcome) gate.Inquiry {
-	return gate.Inquiry{Reference: o.ref.String(), Digest: o.digest, Policy: o.settings.policy, Platforms: w.platformsBy(r)}
+func (r *rules) inquiry(w *Webhook, q *question, o *outcome) gate.Inquiry {
+	return gate.Inquiry{Reference: o.ref.String(), Digest: o.digest, Policy: o.settings.policy, Cluster: r.Cluster, Namespace: q.namespace, Platforms: w.platformsBy(r)}
 }
 
 // Platforms are those that an image is judged for: of the configuration in force,
@@ -266,7 +269,7 @@ func (w *Webhook) want(ctx context.Context, r *rules, q *question, o *outcome) {
 	case !o.settings.analyse:
 		o.hint = "no analysis is asked for here (admission.request_analysis)"
 	default:
-		if err := w.standings.Want(ctx, r.inquiry(w, o)); err != nil {
+		if err := w.standings.Want(ctx, r.inquiry(w, q, o)); err != nil {
 			w.log.Warn("analysis not asked for", "image", o.full, "digest", o.digest, "error", err)
 			w.figures.want("failed")
 			o.hint = "its analysis could not be asked for"

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pratique/pratique/engine/policy/bundle"
 	"github.com/pratique/pratique/internal/gate"
 	"github.com/pratique/pratique/internal/verdicts"
 )
@@ -50,7 +51,8 @@ func (c EngineConfig) Validate() error {
 
 const (
 	engineTimeout = time.Second // for one question, or what the API server leaves
-	engineAnswer  = 1 << 20     // bytes
+	putTimeout    = 10 * time.Second
+	engineAnswer  = 1 << 20 // bytes
 )
 
 // Engine answers inquiries by the API of a running `serve`. One that does not
@@ -65,7 +67,7 @@ type Engine struct {
 
 // NewEngine makes an Engine. It does not connect.
 func NewEngine(c EngineConfig, now func() time.Time) (*Engine, error) {
-	e := &Engine{address: strings.TrimSuffix(c.URL, "/") + "/v1/pratique/standing", user: c.User, now: now}
+	e := &Engine{address: strings.TrimSuffix(c.URL, "/") + "/v1/pratique/", user: c.User, now: now}
 	if c.PasswordFile != "" {
 		raw, err := os.ReadFile(c.PasswordFile)
 		if err != nil {
@@ -107,29 +109,51 @@ func (e *Engine) Want(ctx context.Context, i gate.Inquiry) error {
 	return err
 }
 
-var errEngine = errors.New("the API of pratique does not answer")
+var (
+	errEngine        = errors.New("the API of pratique does not answer")
+	errNotUnderstood = errors.New("the API of pratique answers what is not understood")
+)
 
-func (e *Engine) ask(ctx context.Context, i gate.Inquiry, query string) (gate.Standing, error) {
+func (e *Engine) ask(ctx context.Context, i gate.Inquiry, query string) (s gate.Standing, err error) {
 	if !e.breaker.Closed(e.now()) {
-		return gate.Standing{}, errEngine
+		return s, errEngine
 	}
 	asked, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
-	s, err := e.send(asked, i, query)
+	err = e.send(asked, http.MethodPost, "standing"+query, i, &s)
+	if err == nil && s.State == "" {
+		err = errNotUnderstood
+	}
 	if ctx.Err() == nil { // who went away says nothing about the engine
 		e.breaker.Report(err, e.now())
 	}
 	return s, err
 }
 
-func (e *Engine) send(ctx context.Context, i gate.Inquiry, query string) (s gate.Standing, err error) {
-	body, err := json.Marshal(i)
+// PutExceptions sends the exceptions of a cluster. It takes the right "admin".
+func (e *Engine) PutExceptions(ctx context.Context, cluster string, list []bundle.Exception) error {
+	return e.put(ctx, "exceptions", cluster, list)
+}
+
+// PutRunning sends what runs in a cluster. It takes the right "admin".
+func (e *Engine) PutRunning(ctx context.Context, cluster string, doc any) error {
+	return e.put(ctx, "running", cluster, doc)
+}
+
+func (e *Engine) put(ctx context.Context, what, cluster string, doc any) error {
+	ctx, cancel := context.WithTimeout(ctx, putTimeout)
+	defer cancel()
+	return e.send(ctx, http.MethodPut, what+"/"+url.PathEscape(cluster), doc, &struct{}{})
+}
+
+func (e *Engine) send(ctx context.Context, method, path string, doc, into any) error {
+	body, err := json.Marshal(doc)
 	if err != nil {
-		return s, err
+		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.address+query, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, e.address+path, bytes.NewReader(body))
 	if err != nil {
-		return s, err
+		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if e.user != "" {
@@ -137,16 +161,16 @@ func (e *Engine) send(ctx context.Context, i gate.Inquiry, query string) (s gate
 	}
 	res, err := e.client.Do(req)
 	if err != nil {
-		return s, errEngine // the address is nothing for those who create pods
+		return errEngine // the address is nothing for those who create pods
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return s, fmt.Errorf("the API of pratique answers HTTP %d", res.StatusCode)
+		return fmt.Errorf("the API of pratique answers HTTP %d", res.StatusCode)
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, engineAnswer)).Decode(&s); err != nil || s.State == "" {
-		return s, errors.New("the API of pratique answers what is not understood")
+	if err := json.NewDecoder(io.LimitReader(res.Body, engineAnswer)).Decode(into); err != nil {
+		return errNotUnderstood
 	}
-	return s, nil
+	return nil
 }
 
 // Chain asks the first, and the second where the first cannot say.

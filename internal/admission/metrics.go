@@ -23,6 +23,7 @@ type figures struct {
 	calls       *prometheus.HistogramVec
 	wants       *prometheus.CounterVec
 	broken      prometheus.Counter
+	forgotten   prometheus.Counter
 	reloads     *prometheus.CounterVec
 }
 
@@ -43,6 +44,7 @@ func newFigures(m *serve.Metrics, w *Webhook) *figures {
 		calls:       histogram("call_seconds", "Time of calls, by what was asked (resolve, standing, namespace) and result (ok, error).", "what", "result"),
 		wants:       counter("analyses_total", "Analyses of unknown images, by whether they could be asked for (asked, failed).", "result"),
 		broken:      prometheus.NewCounter(prometheus.CounterOpts{Name: "pratique_admission_break_glass_total", Help: "Refused images that were let in by a break-glass grant."}),
+		forgotten:   prometheus.NewCounter(prometheus.CounterOpts{Name: "pratique_admission_unnoted_total", Help: "Admitted images that could not be noted, so that nobody can say of them when they run that they were admitted."}),
 		reloads:     counter("config_loads_total", "Configurations loaded, by result (ok, error).", "result"),
 	}
 	certificate := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "pratique_admission_certificate_expiry_seconds", Help: "When the certificate runs out, as a Unix time; 0 if there is none."}, func() float64 {
@@ -52,7 +54,7 @@ func newFigures(m *serve.Metrics, w *Webhook) *figures {
 		return 0
 	})
 	grants := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "pratique_admission_grants", Help: "Break-glass grants that are in force."}, w.liveGrants)
-	m.Register(f.reviews, f.duration, f.images, f.perReview, f.resolutions, f.calls, f.wants, f.broken, f.reloads, certificate, grants)
+	m.Register(f.reviews, f.duration, f.images, f.perReview, f.resolutions, f.calls, f.wants, f.broken, f.forgotten, f.reloads, certificate, grants)
 	return f
 }
 

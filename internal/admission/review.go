@@ -52,6 +52,7 @@ func (w *Webhook) validate(rw http.ResponseWriter, r *http.Request) error {
 	return w.review(rw, r, "validate", func(ctx context.Context, rs *rules, req *admissionv1.AdmissionRequest) (*admissionv1.AdmissionResponse, error) {
 		d := w.decideOn(ctx, rs, req)
 		w.noted(r.Context(), d)
+		w.remember(rs, req, d)
 		if err := d.failure(); err != nil {
 			return nil, err
 		}

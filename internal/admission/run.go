@@ -30,9 +30,17 @@ func (w *Webhook) Run(ctx context.Context) error {
 		return errors.New("serve admission: API servers speak TLS alone, and there is no certificate")
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- w.server.Run(serving) }()
+	writing := make(chan struct{})
+	go func() {
+		defer close(writing)
+		w.write(serving)
+	}()
+	defer func() {
+		stop()
+		<-writing
+	}()
 	tick := time.NewTicker(filesCheck)
 	defer tick.Stop()
 	for {

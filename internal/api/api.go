@@ -6,7 +6,7 @@
 // decisions into words, tables and JSON. Start with Handler for the routes;
 // access.go says who may ask what, report.go gathers what is known of an image,
 // page.go draws it, anchore.go, policies.go and evaluation.go speak Anchore's API,
-// check.go, exceptions.go and status.go our own.
+// check.go, clusters.go, exceptions.go and status.go our own.
 package api
 
 import (
@@ -78,6 +78,10 @@ func (a *API) Handler() http.Handler {
 		{"/v1/pratique/break-glass/{id}", "DELETE", "end grant", a.endPass},
 		{"/v1/pratique/quarantine", "GET HEAD", "list quarantine", a.listHolds},
 		{"/v1/pratique/quarantine/{what:release|drop}", "POST", "end quarantine", a.endHold},
+		{"/v1/pratique/exceptions", "GET HEAD", "list exceptions", a.listExceptions},
+		{"/v1/pratique/exceptions/{cluster}", "PUT", "put exceptions", a.putExceptions},
+		{"/v1/pratique/running", "GET HEAD", "list what runs", a.listRunning},
+		{"/v1/pratique/running/{cluster}", "PUT", "put what runs", a.putRunning},
 		{"/v1/pratique/collect", "POST", "collect garbage", a.collect},
 		{"/v1/events", "GET HEAD", "events", a.events},
 		{"/v1", "GET HEAD", "anchore root", a.anchoreRoot},

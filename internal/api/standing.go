@@ -135,13 +135,13 @@ func (a *API) selection(ctx context.Context, q gate.Question, m *image.Manifest,
 		return bundle.Selection{}, false
 	}
 	if q.Tag != "" {
-		return b.Select(req), true
+		return b.Select(req, a.Gate.Beside()), true
 	}
 	tags, err := a.Catalog.TagsOf(ctx, q.Target.Key(), m.Digest)
 	if err != nil {
 		a.Log.Warn("tags not read", "manifest", m.Digest, "error", err)
 	}
-	return b.SelectAny(req, tags)[0], true
+	return b.SelectAny(req, tags, a.Gate.Beside())[0], true
 }
 
 // judge evaluates a selection now, by the data in force, and keeps nothing; nil

@@ -25,9 +25,10 @@ const (
 	Dropped     = "dropped"           // out of quarantine: the tag will not be moved
 	PassGranted = "break-glass grant" // somebody may pull what is refused
 	PassEnded   = "break-glass end"
-	PassUsed    = "break-glass pull" // something refused was served by a grant
-	Policy      = "policy changed"   // added, changed or activated
-	Collected   = "collected"        // manifests removed by garbage collection
+	PassUsed    = "break-glass pull"   // something refused was served by a grant
+	Policy      = "policy changed"     // added, changed or activated
+	Exceptions  = "exceptions changed" // those of a cluster
+	Collected   = "collected"          // manifests removed by garbage collection
 )
 
 // commitTime bounds one write, however many entries it has.

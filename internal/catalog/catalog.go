@@ -156,6 +156,12 @@ var schema = []string{
 	// another one is read again.
 	`ALTER TABLE reports ADD COLUMN gathers TEXT NOT NULL DEFAULT ''`,
 	`ALTER TABLE images ADD COLUMN gathers TEXT NOT NULL DEFAULT ''`,
+	// Exceptions beside the bundles, as their clusters sent them.
+	`CREATE TABLE exceptions (cluster TEXT PRIMARY KEY, doc BLOB NOT NULL, updated INTEGER NOT NULL) WITHOUT ROWID`,
+	// What admission let in, and when it was last seen to run.
+	`CREATE TABLE admitted (cluster TEXT, namespace TEXT, reference TEXT, digest TEXT, doc BLOB NOT NULL, seen INTEGER NOT NULL,
+		PRIMARY KEY (cluster, namespace, reference, digest)) WITHOUT ROWID`,
+	`CREATE INDEX admitted_by_time ON admitted (seen)`,
 }
 
 func (c *Catalog) migrate(ctx context.Context) error {

@@ -65,6 +65,13 @@ func (c *Catalog) purge(ctx context.Context, statement string, count *int64, bef
 	}
 }
 
+// PurgeAdmitted forgets what was let in, and not seen to run since before.
+func (c *Catalog) PurgeAdmitted(ctx context.Context, before time.Time) (gone int64, err error) {
+	err = c.purge(ctx, `DELETE FROM admitted WHERE (cluster, namespace, reference, digest) IN
+		(SELECT cluster, namespace, reference, digest FROM admitted WHERE seen < ?1 LIMIT 5000)`, &gone, before.Unix())
+	return gone, err
+}
+
 // Orphans returns manifests that no repository has had since before.
 func (c *Catalog) Orphans(ctx context.Context, before time.Time, limit int) ([]digest.Digest, error) {
 	all, err := c.texts(ctx, `SELECT manifest FROM orphans WHERE since < ? ORDER BY manifest LIMIT ?`, before.Unix(), limit)

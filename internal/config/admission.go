@@ -36,6 +36,11 @@ type Kubernetes struct {
 	// Certificates is the certificate that is made and renewed, where tls names
 	// no files.
 	Certificates cluster.CertificateConfig `yaml:"certificates"`
+	// Leader is how replicas agree which of them writes: Events, reports, evictions,
+	// what becomes of exceptions.
+	Leader cluster.LeaderConfig `yaml:"leader"`
+	// Exceptions are the ImageExceptions of the cluster.
+	Exceptions cluster.ExceptionConfig `yaml:"exceptions"`
 	// Inventory follows what runs, and tells of images whose verdict has changed.
 	Inventory Inventory `yaml:"inventory"`
 }

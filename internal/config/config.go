@@ -166,9 +166,10 @@ func Defaults() Config {
 		}},
 		Admission: Admission{
 			Config: admission.Defaults(), Metrics: "127.0.0.1:8081",
-			Kubernetes: Kubernetes{PullSecrets: true, Inventory: Inventory{Enabled: true, InventoryConfig: cluster.InventoryConfig{
-				Leader: cluster.LeaderConfig{Lease: "pratique-inventory"}, Events: true, Analyse: true, Reports: cluster.ReportsAuto,
-			}}},
+			Kubernetes: Kubernetes{
+				PullSecrets: true, Leader: cluster.LeaderConfig{Lease: "pratique-admission"}, Exceptions: cluster.ExceptionConfig{Enabled: true},
+				Inventory: Inventory{Enabled: true, InventoryConfig: cluster.InventoryConfig{Events: true, Analyse: true, Reports: cluster.ReportsAuto}},
+			},
 		},
 		Storage: Storage{Cache: 10 * bytesize.GiB, GC: garbage.Defaults()},
 		Log:     Log{Level: "info"},

@@ -140,6 +140,11 @@ func (c *Collector) collect(ctx context.Context, now time.Time, done *Collected)
 	}
 	purged, err := c.Catalog.Purge(ctx, before, now.Add(-c.Config.Audit))
 	done.Records = purged.Layers + purged.Audit + purged.Other
+	if err != nil {
+		return err
+	}
+	gone, err := c.Catalog.PurgeAdmitted(ctx, now.Add(-gate.AdmittedFor))
+	done.Records += gone
 	return err
 }
 

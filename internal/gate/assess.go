@@ -38,6 +38,7 @@ type knowledge interface {
 // rules are what a standing is decided by.
 type rules struct {
 	bundle    func(ctx context.Context, id string) (*bundle.Bundle, error) // "" for the active one
+	beside    *bundle.Exceptions
 	config    Config
 	upstreams Upstreams
 	hosts     []string // of the proxy itself, as clusters write them
@@ -85,6 +86,7 @@ func (r *rules) place(reference string) (Target, image.Reference, error) {
 type question struct {
 	target Target
 	policy *bundle.Bundle
+	from   Inquiry
 	tags   []string // under which it is judged; none: by rules for any tag
 }
 
@@ -108,7 +110,7 @@ func (a *assessor) question(ctx context.Context, i Inquiry) (question, error) {
 	if err != nil {
 		return question{}, err
 	}
-	q := question{target: t, policy: b}
+	q := question{target: t, policy: b, from: i}
 	if ref.Digest == "" { // what the tag stands for has just been asked
 		q.tags = []string{ref.Tag}
 		return q, nil
@@ -179,8 +181,9 @@ func (a *assessor) image(ctx context.Context, q question, d digest.Digest, f *fa
 		return cannotSay(d, errPending)
 	}
 	req := q.target.request(f.Digests, f.ImageID)
+	req.Cluster, req.Namespace = q.from.Cluster, q.from.Namespace
 	var best *Standing
-	for _, sel := range q.policy.SelectAny(req, q.tags) { // one allowing tag suffices
+	for _, sel := range q.policy.SelectAny(req, q.tags, a.rules.beside) { // one allowing tag suffices
 		s := a.bySelection(ctx, settings, d, sel, req)
 		s.Analysed = true
 		if best == nil || severity(s.State) < severity(best.State) {
@@ -198,12 +201,25 @@ func (a *assessor) bySelection(ctx context.Context, settings Settings, d digest.
 	if err != nil {
 		return cannotSay(d, err)
 	}
-	s := Standing{Digest: d, Report: reportPage(a.rules.report, d), Evaluated: v.EvaluatedAt, Data: v.Data.Sequence}
+	s := Standing{Digest: d, Report: reportPage(a.rules.report, d), Evaluated: v.EvaluatedAt, Data: v.Data.Sequence, Expires: runsOut(v)}
 	s.State, s.Message = stateOf(settings, sel, v, s.Report)
 	if begin, err := settings.from(); err == nil && s.State == StateFail && a.now().Before(begin) {
 		s.State, s.Message = StateWarn, fmt.Sprintf("from %s on this will be refused: %s", settings.From, s.Message)
 	}
 	return s
+}
+
+// runsOut is when the first of the exceptions runs out that a verdict rests on.
+func runsOut(v *policy.Verdict) (first time.Time) {
+	for _, r := range v.Rows {
+		if r.Whitelist == nil || r.Whitelist.Expires.IsZero() {
+			continue
+		}
+		if at := r.Whitelist.Expires; first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
 }
 
 // stateOf puts a verdict into a word. The mode is not the gate's but that of who

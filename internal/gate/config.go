@@ -45,6 +45,10 @@ type Config struct {
 	// Immutable are tags that, once they stand for an image, are not moved and
 	// not deleted.
 	Immutable []TagRule `yaml:"immutable"`
+	// ClusterExceptions says what exceptions may do that clusters keep as objects
+	// (ImageException): hold as they say (pulls, the default), hold for admission
+	// alone (admission), or nothing (none).
+	ClusterExceptions string `yaml:"cluster_exceptions"`
 	// Rules change settings for some repositories; the first match wins.
 	Rules []Rule `yaml:"rules"`
 }
@@ -104,7 +108,7 @@ type Match struct {
 func Defaults() Config {
 	return Config{
 		Settings: Settings{Mode: ModePolicy, Push: PushObserve, OnGap: Deny, OnError: Deny, Unmapped: Deny, Unscannable: Deny, Artifacts: Allow, Tombstones: Deny},
-		Wait:     30 * time.Second, Grant: 15 * time.Minute, MaxDataAge: 168 * time.Hour,
+		Wait:     30 * time.Second, Grant: 15 * time.Minute, MaxDataAge: 168 * time.Hour, ClusterExceptions: ExceptionsPulls,
 	}
 }
 
@@ -117,6 +121,9 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf("%s.match.repository: missing", at))
 		}
 		problems = append(problems, r.Settings.validate(at, true)...)
+	}
+	if !slices.Contains([]string{ExceptionsPulls, ExceptionsAdmission, ExceptionsNone}, c.ClusterExceptions) {
+		problems = append(problems, fmt.Errorf("gate.cluster_exceptions: %q is none of pulls, admission, none", c.ClusterExceptions))
 	}
 	for i, r := range c.Immutable {
 		if r.Repository == "" {

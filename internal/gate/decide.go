@@ -132,7 +132,7 @@ func (g *Gate) selections(ctx context.Context, q Question, m *image.Manifest, re
 		return nil, errors.New("no policy bundle is active")
 	}
 	if q.Tag != "" {
-		return []bundle.Selection{active.Select(req)}, nil
+		return []bundle.Selection{active.Select(req, g.Beside())}, nil
 	}
 	tags, err := g.Catalog.TagsOf(ctx, q.Target.Key(), m.Digest)
 	if err != nil {
@@ -141,7 +141,7 @@ func (g *Gate) selections(ctx context.Context, q Question, m *image.Manifest, re
 	if q.Above != "" && !slices.Contains(tags, q.Above) {
 		tags = append(tags, q.Above)
 	}
-	return active.SelectAny(req, tags), nil
+	return active.SelectAny(req, tags, g.Beside()), nil
 }
 
 func (g *Gate) bySelection(ctx context.Context, q Question, settings Settings, m *image.Manifest, sel bundle.Selection, req bundle.Request) Decision {

@@ -10,6 +10,7 @@ package gate
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -67,6 +68,12 @@ type Gate struct {
 	active atomic.Pointer[activeBundle]
 	config atomic.Pointer[Config]
 
+	excepting sync.Mutex // one change of the exceptions at a time
+	excepted  atomic.Pointer[exceptions]
+
+	running sync.Mutex
+	runs    map[string]json.RawMessage // what runs, by cluster
+
 	images    *flights                 // analyses of whole images, by manifest
 	layers    *flights                 // analyses of layers, by the digest of the stored bytes
 	judging   *flights                 // evaluations, by manifest and selection
@@ -123,6 +130,7 @@ func New(o Options) (*Gate, error) {
 		Options: o,
 		images:  newFlights(), layers: newFlights(), judging: newFlights(),
 		wishes:    newWishes(),
+		runs:      map[string]json.RawMessage{},
 		tags:      resolver{all: map[tagKey]*tagQueue{}},
 		following: make(chan struct{}, maxFollowing),
 		reading:   map[string]chan struct{}{},
@@ -153,6 +161,12 @@ func (g *Gate) Config() Config { return *g.config.Load() }
 // request from now on. The time of grants stays as it was at the start.
 func (g *Gate) Reconfigure(ctx context.Context, c Config) {
 	g.config.Store(&c)
+	g.excepting.Lock()
+	err := g.loadExceptions(ctx)
+	g.excepting.Unlock()
+	if err != nil {
+		g.Log.Error("exceptions not read again", "error", err)
+	}
 	g.publish(ctx)
 }
 
@@ -165,7 +179,9 @@ func reportCost(r *inventory.Report) int {
 func (g *Gate) Run(ctx context.Context) error {
 	g.crew.run(ctx, func(ctx context.Context) {
 		if g.Verdicts.Shared != nil {
-			g.crew.start(func(ctx context.Context) { g.Verdicts.Shared.Follow(ctx, g.Verdicts.Memory.Forget) })
+			g.crew.start(func(ctx context.Context) {
+				g.Verdicts.Shared.Follow(ctx, g.Verdicts.Memory.Forget, func() { g.takeExceptions(ctx) })
+			})
 			g.crew.start(g.publishLoop)
 			g.crew.start(g.fulfilLoop)
 		}

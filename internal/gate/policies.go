@@ -16,10 +16,13 @@ type Policy struct {
 }
 
 // LoadPolicies stores the given documents, and takes the active bundle into
-// use: the one activated last, or wanted when nothing was ever activated or the
+// use, and the exceptions beside it: the one activated last, or wanted when nothing was ever activated or the
 // configuration has come to want another. A document that came with an earlier
 // start is replaced by its successor, unless somebody has changed it since.
 func (g *Gate) LoadPolicies(ctx context.Context, documents [][]byte, wanted string) error {
+	if err := g.loadExceptions(ctx); err != nil {
+		return err
+	}
 	for _, raw := range documents {
 		if err := g.loadPolicy(ctx, raw); err != nil {
 			return err

@@ -87,7 +87,7 @@ func (g *Gate) releaseLoop(ctx context.Context) {
 	defer tick.Stop()
 	var settled string // what the last round over all of them was made under
 	for {
-		state := g.rulesState()
+		state := g.Basis(ctx)
 		if err := g.releaseRound(ctx, state != settled); err == nil {
 			settled = state
 		} else if ctx.Err() == nil {
@@ -101,8 +101,8 @@ func (g *Gate) releaseLoop(ctx context.Context) {
 	}
 }
 
-// rulesState changes with everything that can change a decision but the image.
-func (g *Gate) rulesState() string {
+// Basis changes with everything that can change a decision but the image.
+func (g *Gate) Basis(context.Context) string {
 	var epoch int64
 	if active := g.active.Load(); active != nil {
 		epoch = active.epoch
@@ -112,7 +112,7 @@ func (g *Gate) rulesState() string {
 		data = snapshot.Revision().Sequence
 		snapshot.Release()
 	}
-	return fmt.Sprintf("%d %d %p %d", epoch, data, g.config.Load(), g.Now().Truncate(settledInterval).Unix())
+	return fmt.Sprintf("%d %d %p %p %d", epoch, data, g.config.Load(), g.excepted.Load(), g.Now().Truncate(settledInterval).Unix())
 }
 
 // releaseRound looks at what waits: at everything, or only at what has not been

@@ -42,6 +42,8 @@ type published struct {
 	Hosts     []string             `json:"hosts"`  // of the proxy
 	Report    string               `json:"report"` // address of the pages
 	Synced    map[string]time.Time `json:"synced"` // by ecosystem
+	// Exceptions are those that hold beside any bundle.
+	Exceptions []bundle.Exception `json:"exceptions,omitempty"`
 }
 
 type publishedConfig struct {
@@ -90,7 +92,7 @@ func (g *Gate) published() published {
 	c := g.Config()
 	p := published{
 		Config: publishedConfig{c.Settings, c.Rules, c.MaxDataAge},
-		Hosts:  g.Hosts, Report: g.ReportURL, Synced: map[string]time.Time{},
+		Hosts:  g.Hosts, Report: g.ReportURL, Synced: map[string]time.Time{}, Exceptions: g.holding(g.Exceptions()),
 	}
 	for _, u := range g.Upstreams {
 		p.Upstreams = append(p.Upstreams, publishedUpstream{u.Name, u.Prefix, u.Default, u.Hostnames, u.Library})
@@ -108,11 +110,12 @@ func (g *Gate) published() published {
 // changed: for a Redis that has lost them, and the age of the data.
 const publishInterval = 5 * time.Second
 
-// publishLoop publishes until ctx ends.
+// publishLoop takes what clusters have left, and publishes, until ctx ends.
 func (g *Gate) publishLoop(ctx context.Context) {
 	tick := time.NewTicker(publishInterval)
 	defer tick.Stop()
 	for {
+		g.takeExceptions(ctx)
 		g.publish(ctx)
 		select {
 		case <-ctx.Done():
@@ -156,6 +159,20 @@ func (r *Remote) Standing(ctx context.Context, i Inquiry) Standing {
 		return cannotSay(i.Digest, err)
 	}
 	return a.standing(ctx, i)
+}
+
+// Basis changes with everything that can change an answer but the image, as far
+// as it is published; "" while that cannot be said.
+func (r *Remote) Basis(ctx context.Context) string {
+	active, err := r.shared.Active(ctx)
+	if err != nil || active == nil {
+		return ""
+	}
+	raw, err := json.Marshal(active)
+	if err != nil {
+		return ""
+	}
+	return digest.FromBytes(raw).String()
 }
 
 // Want asks the processes that judge for an image.
@@ -202,12 +219,17 @@ func (r *Remote) read(active *verdicts.Active) (*assessor, error) {
 	if err := json.Unmarshal(active.Gate, &p); err != nil {
 		return nil, fmt.Errorf("read the published rules: %w", err)
 	}
+	beside, err := bundle.NewExceptions(p.Exceptions)
+	if err != nil {
+		return nil, fmt.Errorf("read the published exceptions: %w", err)
+	}
 	var us Upstreams
 	for _, u := range p.Upstreams {
 		us = append(us, &Upstream{Name: u.Name, Prefix: u.Prefix, Default: u.Default, Hostnames: u.Hostnames, Library: u.Library})
 	}
 	return &assessor{known: &distant{r, p.Synced, p.Config.MaxDataAge}, now: r.now, rules: &rules{
 		bundle:    func(ctx context.Context, id string) (*bundle.Bundle, error) { return r.bundle(ctx, active, id) },
+		beside:    beside,
 		config:    Config{Settings: p.Config.Defaults, Rules: p.Config.Rules},
 		upstreams: us, hosts: p.Hosts, report: p.Report,
 	}}, nil

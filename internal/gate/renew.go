@@ -140,7 +140,7 @@ func (g *Gate) renew(ctx context.Context, m digest.Digest) error {
 			return fmt.Errorf("read selection %s: %w", hash, err)
 		}
 		req.Digests = names
-		sel := g.active.Load().Select(req)
+		sel := g.active.Load().Select(req, g.Beside())
 		if sel.Hash == hash {
 			_, err = g.judge(ctx, m, sel, req)
 		}

@@ -29,6 +29,9 @@ type Inquiry struct {
 	Digest digest.Digest `json:"digest"`
 	// Policy is the id of the bundle to judge by; "" for the active one.
 	Policy string `json:"policy,omitempty"`
+	// Cluster and Namespace are where it is to run. Exceptions may be for one alone.
+	Cluster   string `json:"cluster,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
 	// Platforms are those of an index that count ("linux/amd64"); the worst of
 	// them is the answer. None: all that the index has.
 	Platforms []string `json:"platforms,omitempty"`
@@ -45,6 +48,9 @@ type Standing struct {
 	Report    string    `json:"report,omitempty"`
 	Evaluated time.Time `json:"evaluated,omitzero"` // when the verdict was made
 	Data      uint64    `json:"data,omitempty"`     // sequence of the data it rests on
+	// Expires is when the first of the exceptions runs out by which it passes; zero
+	// if it passes without, or they have no end.
+	Expires time.Time `json:"expires,omitzero"`
 	// Analysed is true when the image has been analysed, whatever policy says.
 	Analysed bool `json:"analysed"`
 }

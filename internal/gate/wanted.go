@@ -41,7 +41,7 @@ func (g *Gate) assessor() *assessor {
 }
 
 func (g *Gate) rules() *rules {
-	return &rules{bundle: g.bundle, config: g.Config(), upstreams: g.Upstreams, hosts: g.Hosts, report: g.ReportURL}
+	return &rules{bundle: g.bundle, beside: g.Beside(), config: g.Config(), upstreams: g.Upstreams, hosts: g.Hosts, report: g.ReportURL}
 }
 
 // bundle returns the active bundle, or a stored one.

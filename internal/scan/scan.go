@@ -203,7 +203,7 @@ func (s *scanner) judge(doc *Document, m *image.Manifest, subject inventory.Subj
 	if subject.DiffIDsMatch {
 		req.ImageID = m.Config.Digest.String()
 	}
-	sel := o.Bundle.Select(req)
+	sel := o.Bundle.Select(req, nil)
 	v := engine.Judge(im, found, o.Data, sel, o.Now)
 	doc.Gaps = append(doc.Gaps, v.Gaps...)
 	blind := (&inventory.Image{Gaps: v.Gaps}).Blind()

@@ -91,10 +91,14 @@ func Fact[T any](ctx context.Context, r *Reader, name string) (*T, error) {
 
 // Want is Redis.Want, unless Redis is away.
 func (r *Reader) Want(ctx context.Context, name string, wish any) error {
+	return r.write(func() error { return r.redis.Want(ctx, name, wish) })
+}
+
+func (r *Reader) write(do func() error) error {
 	if !r.breaker.Closed(r.now()) {
 		return ErrUnreachable
 	}
-	err := r.redis.Want(ctx, name, wish)
+	err := do()
 	r.breaker.Report(err, r.now())
 	return err
 }
@@ -138,4 +142,14 @@ func read[T any](ctx context.Context, r *Reader, key string, cost func(*T) int, 
 		return value, nil
 	}
 	return nil, ErrUnreachable
+}
+
+// PutFact is Redis.PutFact, unless Redis is away.
+func (r *Reader) PutFact(ctx context.Context, name string, fact any) error {
+	return r.write(func() error { return r.redis.PutFact(ctx, name, fact) })
+}
+
+// Leave is Redis.Leave, unless Redis is away.
+func (r *Reader) Leave(ctx context.Context, what, cluster string, doc any) error {
+	return r.write(func() error { return r.redis.Leave(ctx, what, cluster, doc) })
 }

@@ -158,11 +158,12 @@ func (r *Redis) Put(ctx context.Context, v *policy.Verdict) (bool, error) {
 	return n == 1, nil
 }
 
-// Follow calls forget for every verdict that any process puts, until ctx ends.
+// Follow calls forget for every verdict that any process puts, and excepted when
+// exceptions have changed, until ctx ends.
 // It reconnects on its own; memory that missed messages while Redis was away
 // holds verdicts that were in force then, as does the catalog.
-func (r *Redis) Follow(ctx context.Context, forget func(manifest digest.Digest, selection string)) {
-	sub := r.client.Subscribe(ctx, invalidations)
+func (r *Redis) Follow(ctx context.Context, forget func(manifest digest.Digest, selection string), excepted func()) {
+	sub := r.client.Subscribe(ctx, invalidations, keyPrefix+Exceptions)
 	defer sub.Close()
 	messages := sub.Channel()
 	for {
@@ -172,6 +173,10 @@ func (r *Redis) Follow(ctx context.Context, forget func(manifest digest.Digest, 
 		case m, ok := <-messages:
 			if !ok {
 				return
+			}
+			if m.Channel == keyPrefix+Exceptions {
+				excepted()
+				continue
 			}
 			if hex, selection, ok := strings.Cut(strings.TrimPrefix(m.Payload, keyPrefix+"verdict:"), ":"); ok {
 				forget(digest.NewDigestFromEncoded(digest.SHA256, hex), selection)

@@ -78,7 +78,7 @@ func TestFollowForgets(t *testing.T) {
 	follower, writer := redisStore(t, server.Addr()), redisStore(t, server.Addr())
 	go func() {
 		defer close(done)
-		follower.Follow(ctx, func(d digest.Digest, _ string) { forgotten <- d })
+		follower.Follow(ctx, func(d digest.Digest, _ string) { forgotten <- d }, func() {})
 	}()
 	v := verdict("a", "s", 1, 1)
 	deadline := time.After(10 * time.Second)

@@ -151,3 +151,48 @@ func (r *Redis) Wanted(ctx context.Context, into any) (found bool, err error) {
 	}
 	return true, nil
 }
+
+// What clusters leave for the processes that judge.
+const (
+	Exceptions = "exceptions"
+	Running    = "running"
+)
+
+// Leave keeps a document of a cluster, in place of the one before, and tells
+// those who follow.
+func (r *Redis) Leave(ctx context.Context, what, cluster string, doc any) error {
+	k := keyPrefix + what
+	sealed, err := r.seal(k+" "+cluster, doc)
+	if err != nil {
+		return err
+	}
+	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.HSet(ctx, k, cluster, sealed)
+		p.Publish(ctx, k, cluster)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("leave %s in redis: %w", what, err)
+	}
+	return nil
+}
+
+// Left returns what Leave kept, by cluster. What has a wrong signature counts as
+// absent.
+func (r *Redis) Left(ctx context.Context, what string) (map[string]json.RawMessage, error) {
+	k := keyPrefix + what
+	fields, err := r.client.HGetAll(ctx, k).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read %s from redis: %w", what, err)
+	}
+	all := map[string]json.RawMessage{}
+	for cluster, sealed := range fields {
+		var doc json.RawMessage
+		if err := r.unseal(k+" "+cluster, []byte(sealed), &doc); err != nil {
+			r.log.Warn("redis value refused", "key", k, "cluster", cluster, "error", err)
+			continue
+		}
+		all[cluster] = doc
+	}
+	return all, nil
+}

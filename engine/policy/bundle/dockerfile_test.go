@@ -40,7 +40,7 @@ func TestExposedPorts(t *testing.T) {
 			in := facts()
 			in.Image.Runtime = &image.Runtime{ExposedPorts: tt.exposed}
 			b := mustParse(t, document([]string{rule("STOP", "dockerfile", "exposed_ports", "ports", tt.listed, "type", tt.typ)}, nil, ""))
-			v := b.Select(web).Evaluate(in)
+			v := b.Select(web, nil).Evaluate(in)
 			got := []string{}
 			for _, r := range v.Rows {
 				got = append(got, r.Message)
@@ -59,7 +59,7 @@ func TestUnreadablePortsFailClosed(t *testing.T) {
 		in := facts()
 		in.Image.Runtime = &image.Runtime{ExposedPorts: []string{key}}
 		b := mustParse(t, document([]string{rule("WARN", "dockerfile", "exposed_ports", "ports", "22", "type", "blacklist")}, nil, ""))
-		if v := b.Select(web).Evaluate(in); v.Action != policy.Stop {
+		if v := b.Select(web, nil).Evaluate(in); v.Action != policy.Stop {
 			t.Errorf("%q: action %v", key, v.Action)
 		}
 	}
@@ -76,7 +76,7 @@ func TestPortExceptionUnderBothSpellings(t *testing.T) {
 		in := facts()
 		in.Image.Runtime = &image.Runtime{ExposedPorts: []string{"22/tcp"}}
 		b := mustParse(t, document([]string{rule("STOP", "dockerfile", "exposed_ports", "ports", "22", "type", "blacklist")}, []string{item}, ""))
-		if diff := cmp.Diff([]string{"go cc05c35507995b4a657b63f9b0baa281 *"}, lines(b.Select(web).Evaluate(in))); diff != "" {
+		if diff := cmp.Diff([]string{"go cc05c35507995b4a657b63f9b0baa281 *"}, lines(b.Select(web, nil).Evaluate(in))); diff != "" {
 			t.Errorf("rows (-want +got):\n%s", diff)
 		}
 	}
@@ -100,7 +100,7 @@ func TestInstruction(t *testing.T) {
 			in := facts()
 			in.Image.Runtime = &image.Runtime{Healthcheck: tt.healthy}
 			params := append([]string{"instruction", "HEALTHCHECK"}, tt.params...)
-			v := mustParse(t, document([]string{rule("WARN", "dockerfile", "instruction", params...)}, nil, "")).Select(web).Evaluate(in)
+			v := mustParse(t, document([]string{rule("WARN", "dockerfile", "instruction", params...)}, nil, "")).Select(web, nil).Evaluate(in)
 			if diff := cmp.Diff(tt.want, lines(v)); diff != "" {
 				t.Errorf("rows (-want +got):\n%s", diff)
 			}
@@ -109,7 +109,7 @@ func TestInstruction(t *testing.T) {
 }
 
 func TestNoDockerfileVector(t *testing.T) {
-	v := mustParse(t, document([]string{rule("WARN", "dockerfile", "no_dockerfile_provided")}, nil, "")).Select(web).Evaluate(facts())
+	v := mustParse(t, document([]string{rule("WARN", "dockerfile", "no_dockerfile_provided")}, nil, "")).Select(web, nil).Evaluate(facts())
 	if diff := cmp.Diff([]string{"warn b00b22232c1902075263067d2d2b8eea"}, lines(v)); diff != "" {
 		t.Errorf("1.10 (-want +got):\n%s", diff)
 	}

@@ -89,7 +89,7 @@ func TestWorkedBundles(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			in := ssh()
 			before := toJSON(t, in)
-			v := mustParse(t, tt.doc).Select(web).Evaluate(in)
+			v := mustParse(t, tt.doc).Select(web, nil).Evaluate(in)
 			if diff := cmp.Diff(tt.rows, lines(v)); diff != "" {
 				t.Errorf("rows (-want +got):\n%s", diff)
 			}
@@ -108,7 +108,7 @@ func TestUnmapped(t *testing.T) {
 		{"name": "quay", "registry": "quay.io", "repository": "*", "image": {"type": "tag", "value": "*"}, "policy_id": "p", "whitelist_ids": []},
 		{"name": "library", "registry": "docker.io", "repository": "library/*", "image": {"type": "tag", "value": "*"}, "policy_id": "p", "whitelist_ids": []}]}`
 	b := mustParse(t, doc)
-	s := b.Select(web)
+	s := b.Select(web, nil)
 	if v := s.Evaluate(ssh()); s.Mapped || v.Action != policy.Go || v.Mapping != "" {
 		t.Errorf("6.6: mapped %v by %q, action %v; want go, and that nothing mapped it", s.Mapped, v.Mapping, v.Action)
 	}
@@ -136,7 +136,7 @@ func TestDefaultPack(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			in := facts(openssl())
 			tt.change(&in)
-			v := b.Select(web).Evaluate(in)
+			v := b.Select(web, nil).Evaluate(in)
 			if v.Action != tt.want || len(v.Problems) != 0 {
 				t.Errorf("action %v, want %v; problems %v", v.Action, tt.want, v.Problems)
 			}
@@ -186,7 +186,7 @@ func TestDataTriggers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			in := facts()
 			tt.change(&in)
-			v := mustParse(t, document([]string{tt.rule}, nil, "")).Select(web).Evaluate(in)
+			v := mustParse(t, document([]string{tt.rule}, nil, "")).Select(web, nil).Evaluate(in)
 			got := ""
 			for _, r := range v.Rows {
 				got += r.Message
@@ -204,7 +204,7 @@ func TestDataTriggers(t *testing.T) {
 func TestStaleFeedVector(t *testing.T) {
 	in := facts()
 	in.Data.Synced = time.Time{}
-	v := mustParse(t, document([]string{rule("WARN", "vulnerabilities", "stale_feed_data", "max_days_since_sync", "2")}, nil, "")).Select(web).Evaluate(in)
+	v := mustParse(t, document([]string{rule("WARN", "vulnerabilities", "stale_feed_data", "max_days_since_sync", "2")}, nil, "")).Select(web, nil).Evaluate(in)
 	if diff := cmp.Diff([]string{"warn deb3f1afb4ea0ddf587e6c62c341c6fa"}, lines(v)); diff != "" {
 		t.Errorf("1.10 (-want +got):\n%s", diff)
 	}
@@ -230,7 +230,7 @@ func TestProblemsFailClosed(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			v := mustParse(t, document([]string{tt.rule}, nil, "")).Select(web).Evaluate(tt.in)
+			v := mustParse(t, document([]string{tt.rule}, nil, "")).Select(web, nil).Evaluate(tt.in)
 			if v.Action != tt.want {
 				t.Errorf("action %v, want %v", v.Action, tt.want)
 			}

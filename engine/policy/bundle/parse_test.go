@@ -122,7 +122,7 @@ func TestLaterNames(t *testing.T) {
 	if b.Description != "about it" || len(b.Problems) != 0 {
 		t.Errorf("description %q, problems %v", b.Description, b.Problems)
 	}
-	v := b.Select(web).Evaluate(facts(openssl()))
+	v := b.Select(web, nil).Evaluate(facts(openssl()))
 	want := []string{"stop " + md5Hex("vulnerabilitiesblacklistBlacklisted vulnerabilities detected: ['CVE-2018-0737']"), "go always *"}
 	if diff := cmp.Diff(want, lines(v)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
@@ -158,7 +158,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		for _, s := range b.SelectAny(web, []string{"", "1.0"}) {
+		for _, s := range b.SelectAny(web, []string{"", "1.0"}, nil) {
 			s.Evaluate(ssh())
 		}
 	})

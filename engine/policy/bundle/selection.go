@@ -17,6 +17,9 @@ type Request struct {
 	Tag          string   // "": the image has no tag, and only rules for any tag apply
 	Digests      []string // of the manifest, "sha256:...", under all known algorithms
 	ImageID      string   // digest of the configuration, with or without "sha256:"
+	// Cluster and Namespace are where it is to run. A pull comes from neither.
+	Cluster   string
+	Namespace string
 }
 
 // How a rule selects images.
@@ -75,6 +78,7 @@ type Selection struct {
 	Mapping    Rule
 	RuleSets   []string // ids
 	Whitelists []string // ids
+	Exceptions []string // ids of those beside the bundle
 	// Listed is "", Whitelisted or Blacklisted; the two rules are those that
 	// matched in each list.
 	Listed      string
@@ -83,22 +87,22 @@ type Selection struct {
 	// DryRun: the verdict is to be recorded and not enforced.
 	DryRun bool
 	// Hash is the sha256, in hex, of everything above that a verdict depends
-	// on: the rule sets' and whitelists' content and the outcome of the image
-	// lists. Names of bundle and mapping, and DryRun, are not in it: whoever
+	// on: the content of rule sets, whitelists and exceptions, and the outcome of
+	// the image lists. Names of bundle and mapping, and DryRun, are not in it: whoever
 	// keeps verdicts by hash takes these from the selection at hand.
 	Hash string
 
 	ruleSets   []*ruleSet
-	whitelists []*whitelist
+	whitelists []*whitelist // of the mapping, then exceptions
 }
 
 // rulesVersion is part of every hash. It rises when the same rules come to say
 // something else of the same facts.
 const rulesVersion = "1"
 
-// Select finds what applies to an image. It is pure and cheap: it compares
-// names, and looks at nothing else.
-func (b *Bundle) Select(req Request) Selection {
+// Select finds what of the bundle, and of the exceptions beside it, applies to an
+// image. It is pure and cheap: it compares names, and looks at nothing else.
+func (b *Bundle) Select(req Request, beside *Exceptions) Selection {
 	req = req.normalised()
 	s := Selection{BundleID: b.ID, BundleName: b.Name}
 	for i := range b.mappings {
@@ -114,6 +118,11 @@ func (b *Bundle) Select(req Request) Selection {
 		s.ruleSets, s.whitelists = m.ruleSets, m.whitelists
 		break
 	}
+	s.whitelists = slices.Clip(s.whitelists) // the mapping's own stays as it is
+	for _, e := range beside.that(&req) {
+		s.Exceptions = append(s.Exceptions, e.ID)
+		s.whitelists = append(s.whitelists, e.findings)
+	}
 	if s.Whitelisted = firstMatch(b.whitelisted, &req); s.Whitelisted != nil {
 		s.Listed = Whitelisted
 	}
@@ -127,10 +136,10 @@ func (b *Bundle) Select(req Request) Selection {
 // SelectAny finds what applies to an image that is asked for by digest: one
 // selection for each tag that the repository binds to it, those that say the
 // same only once. Without tags, only rules for any tag apply.
-func (b *Bundle) SelectAny(req Request, tags []string) []Selection {
+func (b *Bundle) SelectAny(req Request, tags []string, beside *Exceptions) []Selection {
 	if len(tags) == 0 {
 		req.Tag = ""
-		return []Selection{b.Select(req)}
+		return []Selection{b.Select(req, beside)}
 	}
 	type outcome struct {
 		hash   string
@@ -140,7 +149,7 @@ func (b *Bundle) SelectAny(req Request, tags []string) []Selection {
 	var list []Selection
 	for _, tag := range tags {
 		req.Tag = tag
-		s := b.Select(req)
+		s := b.Select(req, beside)
 		if o := (outcome{s.Hash, s.DryRun}); !seen[o] {
 			seen[o] = true
 			list = append(list, s)

@@ -57,7 +57,7 @@ func TestSelect(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := mustParse(t, mappings("", tt.mappings...)).Select(tt.req)
+			s := mustParse(t, mappings("", tt.mappings...)).Select(tt.req, nil)
 			got := strings.TrimSpace(s.Mapping.Name + " " + s.Mapping.Matched)
 			if got != tt.want || s.Mapped != (tt.want != "") {
 				t.Errorf("mapped %v by %q, want %q", s.Mapped, got, tt.want)
@@ -83,7 +83,7 @@ func TestImageLists(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := mustParse(t, mappings(tt.extra, "all * * tag * p1")).Select(web)
+			s := mustParse(t, mappings(tt.extra, "all * * tag * p1")).Select(web, nil)
 			if s.Listed != tt.want {
 				t.Errorf("listed %q, want %q", s.Listed, tt.want)
 			}
@@ -94,7 +94,7 @@ func TestImageLists(t *testing.T) {
 // The hash changes with what a verdict depends on, and with nothing else.
 func TestSelectionHash(t *testing.T) {
 	base := document([]string{rule("STOP", "always", "always")}, []string{`{"id": "1", "gate": "always", "trigger_id": "x"}`}, "")
-	hash := func(doc string) string { return mustParse(t, doc).Select(web).Hash }
+	hash := func(doc string) string { return mustParse(t, doc).Select(web, nil).Hash }
 	list := `, "blacklisted_images": [{"name": "x", "registry": "*", "repository": "%s", "image": {"type": "tag", "value": "*"}}]`
 	tests := []struct {
 		name string
@@ -148,7 +148,7 @@ func TestSelectAny(t *testing.T) {
 			req := web
 			req.Tag = "test-0"
 			var got []string
-			for _, s := range b.SelectAny(req, tt.tags) {
+			for _, s := range b.SelectAny(req, tt.tags, nil) {
 				got = append(got, s.Mapping.Name)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -160,7 +160,7 @@ func TestSelectAny(t *testing.T) {
 
 func TestSeveralPolicies(t *testing.T) {
 	doc := strings.ReplaceAll(mappings("", "all * * tag * X"), `"policy_id": "X"`, `"policy_ids": ["p2", "p1"], "dry_run": true`)
-	s := mustParse(t, doc).Select(web)
+	s := mustParse(t, doc).Select(web, nil)
 	v := s.Evaluate(facts())
 	if v.Action.String() != "stop" || !v.DryRun || !s.DryRun {
 		t.Errorf("6.7: action %v, dry run %v", v.Action, v.DryRun)

@@ -1,6 +1,8 @@
 package bundle
 
 import (
+	"time"
+
 	"github.com/pratique/pratique/engine/policy"
 )
 
@@ -33,7 +35,9 @@ func Table(v policy.Verdict, imageID, fullTag string) ResultTable {
 	for _, r := range v.Rows {
 		var whitelisted any = false
 		if r.Whitelist != nil {
-			whitelisted = r.Whitelist
+			exempt := *r.Whitelist
+			exempt.Expires = time.Time{} // Anchore's have three fields
+			whitelisted = exempt
 		}
 		rows = append(rows, []any{
 			imageID, fullTag, r.TriggerID, r.Gate, r.Trigger, r.Message, r.Action, whitelisted, r.PolicyID,

@@ -78,7 +78,7 @@ func TestPackageTrigger(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			params := append([]string{"package_type", "all"}, tt.params...)
 			b := mustParse(t, document([]string{rule("STOP", "vulnerabilities", "package", params...)}, nil, ""))
-			v := b.Select(web).Evaluate(facts(tt.found))
+			v := b.Select(web, nil).Evaluate(facts(tt.found))
 			want := []string{}
 			if tt.want != "" {
 				want = append(want, "stop "+tt.want)
@@ -107,7 +107,7 @@ func TestSeverityBoundaries(t *testing.T) {
 			b := mustParse(t, document([]string{rule("STOP", "vulnerabilities", "package", "package_type", "all", "severity_comparison", op, "severity", word)}, nil, ""))
 			for have := range words {
 				f := with(openssl(), func(f *finding.Finding) { f.Severity = finding.Severity(have) })
-				if got := len(b.Select(web).Evaluate(facts(f)).Rows) == 1; got != want(have, limit) {
+				if got := len(b.Select(web, nil).Evaluate(facts(f)).Rows) == 1; got != want(have, limit) {
 					t.Errorf("%s %s %s: fires %v", words[have], op, word, got)
 				}
 			}
@@ -138,7 +138,7 @@ func TestPackageMessage(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			params := append([]string{"package_type", "all"}, tt.params...)
 			b := mustParse(t, document([]string{rule("STOP", "vulnerabilities", "package", params...)}, nil, ""))
-			v := b.Select(web).Evaluate(facts(tt.found))
+			v := b.Select(web, nil).Evaluate(facts(tt.found))
 			if len(v.Rows) != 1 {
 				t.Fatalf("%d rows", len(v.Rows))
 			}
@@ -168,7 +168,7 @@ func TestDeniedVulnerabilities(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := mustParse(t, document([]string{rule("STOP", "vulnerabilities", tt.trigger, tt.params...)}, nil, ""))
-			v := b.Select(web).Evaluate(facts(tt.found))
+			v := b.Select(web, nil).Evaluate(facts(tt.found))
 			got := ""
 			for _, r := range v.Rows {
 				got += r.Message

@@ -45,7 +45,7 @@ func (r parser) readWhitelists() {
 		}
 		r.p.lesser = !r.reached["whitelist:"+id]
 		w := r.whitelist(o)
-		w.id, w.hash = id, hashOf(item)
+		w.hash = hashOf(item)
 		r.p.lesser = false
 		r.whitelists[id] = w
 	}
@@ -54,21 +54,30 @@ func (r parser) readWhitelists() {
 func (r parser) whitelist(o object) *whitelist {
 	o.known("id version name comment description items")
 	r.version(o)
-	w := &whitelist{name: o.text("name"), exact: map[string][]int{}, patterns: map[string][]int{}}
+	w := newWhitelist(o.text("id"), o.text("name"))
 	items, path := o.list("items")
 	for i, item := range items {
 		io := r.p.object(item, fmt.Sprintf("%s[%d]", path, i))
 		gate := strings.ToLower(io.required("gate"))
-		e := r.exception(io)
-		w.items = append(w.items, e)
-		if e.triggerID.literal() {
-			key := gate + "\x00" + e.triggerID.source
-			w.exact[key] = append(w.exact[key], i)
-		} else {
-			w.patterns[gate] = append(w.patterns[gate], i)
-		}
+		w.add(gate, r.exception(io))
 	}
 	return w
+}
+
+func newWhitelist(id, name string) *whitelist {
+	return &whitelist{id: id, name: name, exact: map[string][]int{}, patterns: map[string][]int{}}
+}
+
+// add appends an item that excepts at one gate.
+func (w *whitelist) add(gate string, e exception) {
+	i := len(w.items)
+	w.items = append(w.items, e)
+	if e.triggerID.literal() {
+		key := gate + "\x00" + e.triggerID.source
+		w.exact[key] = append(w.exact[key], i)
+	} else {
+		w.patterns[gate] = append(w.patterns[gate], i)
+	}
 }
 
 func (r parser) exception(o object) exception {
@@ -129,7 +138,7 @@ func (w *whitelist) except(gate string, f fired, in *policy.Input) (*policy.Exem
 	if best < 0 {
 		return nil, false
 	}
-	return &policy.Exempt{WhitelistName: w.name, WhitelistID: w.id, MatchedRuleID: w.items[best].id}, true
+	return &policy.Exempt{WhitelistName: w.name, WhitelistID: w.id, MatchedRuleID: w.items[best].id, Expires: w.items[best].expires}, true
 }
 
 // holds reports whether an item whose id matches is in force for what fired.

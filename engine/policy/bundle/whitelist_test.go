@@ -52,7 +52,7 @@ func TestWhitelistItems(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			item := `{"id": "1", "gate": "vulnerabilities", ` + tt.item + `}`
-			v := mustParse(t, document([]string{b}, []string{item}, "")).Select(web).Evaluate(facts(tt.found))
+			v := mustParse(t, document([]string{b}, []string{item}, "")).Select(web, nil).Evaluate(facts(tt.found))
 			if len(v.Rows) != 1 {
 				t.Fatalf("%d rows", len(v.Rows))
 			}
@@ -75,7 +75,7 @@ func TestFirstItem(t *testing.T) {
 		{item("0", "never"), item("1", "always"), item("2", "*")},
 		{item("0", "never"), item("1", "alw*"), item("2", "always")},
 	} {
-		v := mustParse(t, document([]string{rule("STOP", "always", "always")}, items, "")).Select(web).Evaluate(facts())
+		v := mustParse(t, document([]string{rule("STOP", "always", "always")}, items, "")).Select(web, nil).Evaluate(facts())
 		want := policy.Exempt{WhitelistName: "exceptions", WhitelistID: "w", MatchedRuleID: "1"}
 		if got := v.Rows[0].Whitelist; got == nil || *got != want {
 			t.Errorf("excepted by %v, want %v", got, want)
@@ -86,7 +86,7 @@ func TestFirstItem(t *testing.T) {
 // An exception for a package never excepts what is about no package.
 func TestNarrowedItemAndOtherRows(t *testing.T) {
 	item := `{"id": "1", "gate": "always", "trigger_id": "always", "package_version": "1"}`
-	v := mustParse(t, document([]string{rule("STOP", "always", "always")}, []string{item}, "")).Select(web).Evaluate(facts())
+	v := mustParse(t, document([]string{rule("STOP", "always", "always")}, []string{item}, "")).Select(web, nil).Evaluate(facts())
 	if v.Action != policy.Stop {
 		t.Errorf("action %v", v.Action)
 	}
@@ -111,7 +111,7 @@ func TestValidUntil(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			v := mustParse(t, document(tt.rules, tt.items, "")).Select(web).Evaluate(facts())
+			v := mustParse(t, document(tt.rules, tt.items, "")).Select(web, nil).Evaluate(facts())
 			if !v.ValidUntil.Equal(tt.want) {
 				t.Errorf("valid until %v, want %v", v.ValidUntil, tt.want)
 			}

@@ -33,6 +33,8 @@
 //	events        cluster  core                          events                           *         create patch
 //	reports       cluster  wgpolicyk8s.io                policyreports                    *         list create patch delete
 //	reports       cluster  openreports.io                reports                          *         list create patch delete
+//	exceptions    cluster  pratique.io                   imageexceptions                  *         list watch
+//	exceptions    cluster  pratique.io                   imageexceptions/status           *         patch
 //	eviction      cluster  core                          pods/eviction                    *         create
 //
 // secret is CertificateConfig.Secret, webhooks are its Validating and Mutating,

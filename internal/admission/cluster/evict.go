@@ -116,7 +116,7 @@ func (i *Inventory) evictOne(ctx context.Context, h *herald, tried map[types.UID
 }
 
 func (i *Inventory) spared(namespace string) bool {
-	return namespace == i.config.Leader.Namespace || slices.Contains(exempt, namespace) || slices.Contains(i.config.Eviction.Except, namespace)
+	return namespace == i.own || slices.Contains(exempt, namespace) || slices.Contains(i.config.Eviction.Except, namespace)
 }
 
 // stillStopped asks once more, now: what was noted may be minutes old.

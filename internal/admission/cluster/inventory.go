@@ -28,8 +28,6 @@ import (
 
 // InventoryConfig says what is done about images that run.
 type InventoryConfig struct {
-	// Leader is how replicas agree which of them writes.
-	Leader LeaderConfig `yaml:"leader"`
 	// Interval is how often each image is asked about. Default 5m.
 	Interval time.Duration `yaml:"interval"`
 	// Rate is how many images are asked about in a second, at most. Default 20.
@@ -60,9 +58,6 @@ const (
 // Validate says what is wrong with the configuration.
 func (c InventoryConfig) Validate() error {
 	var errs []error
-	if err := c.Leader.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("leader: %w", err))
-	}
 	if c.Interval != 0 && c.Interval < time.Second {
 		errs = append(errs, errors.New("interval: less than a second"))
 	}
@@ -107,6 +102,11 @@ type Inventory struct {
 	dynamic   dynamic.Interface
 	standings gate.Standings
 	platforms func() []string
+	own       string // Pratique's own namespace
+	cluster   string
+	basis     func(context.Context) string
+	admitted  gate.Admissions
+	home      Home
 	log       *slog.Logger
 	now       func() time.Time
 	figures   *figures
@@ -132,8 +132,18 @@ type InventoryDeps struct {
 	// Platforms gives those of an index that count, none for all that it has; nil
 	// for none. It must not block.
 	Platforms func() []string
-	Log       *slog.Logger
-	Now       func() time.Time // nil: the machine's clock
+	Leader    *Leader // has the inventory write on one replica
+	// Cluster is the name by which others know this one.
+	Cluster string
+	// Basis changes when images may stand differently: another policy, newer data.
+	// Then all are asked about at once. Nil: at the interval alone.
+	Basis func(context.Context) string
+	// Admitted tells what admission let in; nil where nobody remembers.
+	Admitted gate.Admissions
+	// Home is told what runs; nil for nobody.
+	Home Home
+	Log  *slog.Logger
+	Now  func() time.Time // nil: the machine's clock
 }
 
 // NewInventory returns an inventory that is empty until Run runs.
@@ -149,12 +159,17 @@ func NewInventory(cfg InventoryConfig, d InventoryDeps) (*Inventory, error) {
 	}
 	cfg = cfg.withDefaults()
 	i := &Inventory{
-		config: cfg, client: d.Client, dynamic: d.Dynamic, standings: d.Standings, platforms: d.Platforms, log: d.Log, now: d.Now,
+		config: cfg, client: d.Client, dynamic: d.Dynamic, standings: d.Standings, platforms: d.Platforms, own: d.Leader.config.Namespace,
+		cluster: d.Cluster, basis: d.Basis, admitted: d.Admitted, home: d.Home, log: d.Log, now: d.Now,
 		figures: newFigures(), table: newTable(), owners: newOwners(d.Client),
 		pace: rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate))),
 		factory: informers.NewSharedInformerFactoryWithOptions(d.Client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 			o.FieldSelector = "status.phase!=Succeeded,status.phase!=Failed"
 		})),
+	}
+	d.Leader.Do(i.lead)
+	if i.home != nil {
+		d.Leader.Do(i.tellHome)
 	}
 	return i, i.follow()
 }
@@ -185,8 +200,8 @@ func (i *Inventory) follow() error {
 	return nil
 }
 
-// Run follows, asks and, while this replica leads, writes, until ctx ends. It
-// can be called once.
+// Run follows and asks until ctx ends; what it finds is written while this
+// replica leads. It can be called once.
 func (i *Inventory) Run(ctx context.Context) error {
 	ctx = logged(ctx, i.log)
 	i.changed = workqueue.NewTypedRateLimitingQueue(slowly[string]())
@@ -202,8 +217,8 @@ func (i *Inventory) Run(ctx context.Context) error {
 	})()
 	i.factory.StartWithContext(ctx)
 	g.Go(func() error { return drain(i.changed, func(key string) error { return i.index(ctx, key) }, i.complain) })
+	g.Go(func() error { i.followBasis(ctx); return nil })
 	g.Go(func() error { return drain(due, func(s subject) error { return i.ask(ctx, s) }, i.complain) })
-	g.Go(func() error { return lead(ctx, i.config.Leader, i.client, i.log, i.lead) })
 	return g.Wait()
 }
 
@@ -295,6 +310,7 @@ func (i *Inventory) ask(ctx context.Context, s subject) error {
 	if ctx.Err() != nil {
 		return nil
 	}
+	i.compare(ctx, s)
 	changed, flipped := i.table.settle(s, st, i.now(), patience*i.config.Interval)
 	if flipped != nil {
 		i.figures.flips.WithLabelValues(string(flipped.from), string(flipped.to)).Inc()
@@ -317,9 +333,10 @@ func (i *Inventory) standing(ctx context.Context, s subject) gate.Standing {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	inquiry := gate.Inquiry{Reference: s.reference, Digest: s.digest, Platforms: i.platforms()}
+	inquiry := gate.Inquiry{Reference: s.reference, Digest: s.digest, Cluster: i.cluster, Namespace: s.namespace, Platforms: i.platforms()}
 	st := i.standings.Standing(ctx, inquiry)
-	if st.State == gate.StateUnknown && i.config.Analyse && i.leads() {
+	// What is pending has been analysed, and nobody has judged it by the rules of now.
+	if (st.State == gate.StateUnknown && i.config.Analyse || st.State == gate.StatePending) && i.leads() {
 		if err := i.standings.Want(ctx, inquiry); err != nil {
 			i.log.Warn("analysis not asked for", "image", s.String(), "error", err)
 		}
@@ -350,6 +367,6 @@ func (i *Inventory) Describe(ch chan<- *prometheus.Desc) { i.figures.describe(ch
 
 // Collect is part of prometheus.Collector.
 func (i *Inventory) Collect(ch chan<- prometheus.Metric) {
-	byState, pods := i.table.count()
-	i.figures.collect(ch, byState, pods, i.leads())
+	byState, byAdmission, pods := i.table.count()
+	i.figures.collect(ch, byState, byAdmission, pods, i.leads())
 }

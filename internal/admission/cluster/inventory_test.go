@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -111,24 +112,48 @@ func newShop(t *testing.T, parts ...string) *standin {
 	return s
 }
 
-func inventoryConfig(identity string) cluster.InventoryConfig {
-	return cluster.InventoryConfig{
-		Leader:   cluster.LeaderConfig{Namespace: ownNamespace, Lease: "inventory", Identity: identity, Duration: 3 * time.Second},
-		Interval: time.Second, Rate: 1000, Events: true,
-	}
+func inventoryConfig() cluster.InventoryConfig {
+	return cluster.InventoryConfig{Interval: time.Second, Rate: 1000, Events: true}
 }
 
-func newInventory(t *testing.T, s *standin, g gate.Standings, cfg cluster.InventoryConfig) *cluster.Inventory {
+func leaderConfig(identity string) cluster.LeaderConfig {
+	return cluster.LeaderConfig{Namespace: ownNamespace, Lease: "inventory", Identity: identity, Duration: 3 * time.Second}
+}
+
+// inventory is that of one replica, with the leader that lets it write.
+type inventory struct {
+	*cluster.Inventory
+	leader *cluster.Leader
+}
+
+func (i *inventory) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return i.Inventory.Run(ctx) })
+	g.Go(func() error { return i.leader.Run(ctx) })
+	return g.Wait()
+}
+
+func newInventory(t *testing.T, s *standin, g gate.Standings, identity string, cfg cluster.InventoryConfig) *inventory {
 	t.Helper()
-	i, err := cluster.NewInventory(cfg, cluster.InventoryDeps{Client: s.client(), Dynamic: s.dynamic(), Standings: g, Log: silent()})
+	return newInventoryWith(t, identity, cfg, cluster.InventoryDeps{Client: s.client(), Dynamic: s.dynamic(), Standings: g})
+}
+
+func newInventoryWith(t *testing.T, identity string, cfg cluster.InventoryConfig, d cluster.InventoryDeps) *inventory {
+	t.Helper()
+	leader, err := cluster.NewLeader(leaderConfig(identity), d.Client, silent())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return i
+	d.Leader, d.Log = leader, silent()
+	i, err := cluster.NewInventory(cfg, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &inventory{i, leader}
 }
 
 // summary is what an inventory lists, in short.
-func summary(i *cluster.Inventory) (lines []string) {
+func summary(i *inventory) (lines []string) {
 	for _, r := range i.Running() {
 		var of []string
 		for _, w := range r.Workloads {
@@ -152,7 +177,7 @@ func TestInventory(t *testing.T) {
 	s, g := newShop(t, "events"), newStandings()
 	g.set(digestA, gate.StatePass)
 	s.putPod(podsPath+"bare", "", "quay.io/bare:1@"+digestC)
-	i := newInventory(t, s, g, inventoryConfig("one"))
+	i := newInventory(t, s, g, "one", inventoryConfig())
 	start(t, i.Run)
 	eventually(t, "all is known", func() bool {
 		return cmp.Equal(summary(i), []string{
@@ -197,9 +222,9 @@ func TestInventory(t *testing.T) {
 
 func TestAnalysisOfWhatRuns(t *testing.T) {
 	s, g := newShop(t, "events"), newStandings()
-	cfg := inventoryConfig("one")
+	cfg := inventoryConfig()
 	cfg.Analyse = true
-	start(t, newInventory(t, s, g, cfg).Run)
+	start(t, newInventory(t, s, g, "one", cfg).Run)
 	eventually(t, "asked for", func() bool { _, wanted := g.times(digestA); return wanted > 0 })
 }
 
@@ -215,7 +240,7 @@ func TestReports(t *testing.T) {
 			s.install(c.groupVersion, c.resource)
 			g.set(digestA, gate.StateFail)
 			g.set(digestB, gate.StateWarn)
-			i := newInventory(t, s, g, inventoryConfig("one"))
+			i := newInventory(t, s, g, "one", inventoryConfig())
 			start(t, i.Run)
 			path := c.path + "pratique-uid-of-web"
 			eventually(t, "the report is there", func() bool { r := s.get(path); return r != nil && len(r["results"].([]any)) == 2 })
@@ -261,7 +286,7 @@ func TestSweep(t *testing.T) {
 	report("pratique-gone", "gone")
 	report("pratique-uid-of-web", "uid-of-web")
 	report("of-somebody-else", "gone")
-	start(t, newInventory(t, s, g, inventoryConfig("one")).Run)
+	start(t, newInventory(t, s, g, "one", inventoryConfig()).Run)
 	eventually(t, "swept", func() bool { return s.get(policyPath+"pratique-gone") == nil })
 	if s.get(policyPath+"pratique-uid-of-web") == nil || s.get(policyPath+"of-somebody-else") == nil {
 		t.Error("too much was swept")
@@ -279,9 +304,9 @@ func TestReportLimits(t *testing.T) {
 	}
 	g.set(digest.FromString("7"), gate.StateFail)
 	s.putPod(podsPath+"many", "", images...)
-	cfg := inventoryConfig("one")
+	cfg := inventoryConfig()
 	cfg.MaxResults = 5
-	start(t, newInventory(t, s, g, cfg).Run)
+	start(t, newInventory(t, s, g, "one", cfg).Run)
 	path := openPath + "pratique-uid-of-many"
 	eventually(t, "all are counted", func() bool {
 		r := s.get(path)
@@ -297,11 +322,11 @@ func TestReportLimits(t *testing.T) {
 func TestLeader(t *testing.T) {
 	s, g := newShop(t, "events"), newStandings()
 	g.set(digestA, gate.StatePass)
-	one, two := newInventory(t, s, g, inventoryConfig("one")), newInventory(t, s, g, inventoryConfig("two"))
+	one, two := newInventory(t, s, g, "one", inventoryConfig()), newInventory(t, s, g, "two", inventoryConfig())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- one.Run(ctx) }()
-	leads := func(i *cluster.Inventory) bool {
+	leads := func(i *inventory) bool {
 		return testutil.CollectAndCompare(i, strings.NewReader("# HELP pratique_inventory_leader 1 if this replica writes Events and reports.\n# TYPE pratique_inventory_leader gauge\npratique_inventory_leader 1\n"), "pratique_inventory_leader") == nil
 	}
 	eventually(t, "the first leads", func() bool { return leads(one) })
@@ -342,9 +367,9 @@ func TestEviction(t *testing.T) {
 		return 0
 	}
 	g.set(digestC, gate.StateFail)
-	cfg := inventoryConfig("one")
+	cfg := inventoryConfig()
 	cfg.Eviction = cluster.EvictionConfig{Enabled: true, PerMinute: 60, After: 1, Except: []string{"spared"}}
-	i := newInventory(t, s, g, cfg)
+	i := newInventory(t, s, g, "one", cfg)
 	start(t, i.Run)
 	eventually(t, "the pod is gone", func() bool { return s.get(podsPath+"bad-1") == nil })
 	eventually(t, "the other was tried", func() bool { return s.count("create pods/eviction") >= 2 })
@@ -366,7 +391,7 @@ func TestEviction(t *testing.T) {
 func TestEvictionIsOff(t *testing.T) {
 	s, g := newShop(t, "events"), newStandings()
 	g.set(digestA, gate.StateFail)
-	i := newInventory(t, s, g, inventoryConfig("one"))
+	i := newInventory(t, s, g, "one", inventoryConfig())
 	start(t, i.Run)
 	eventually(t, "told", func() bool { return len(s.events()) > 0 })
 	if n := s.count("create pods/eviction"); n != 0 {
@@ -381,12 +406,14 @@ func TestInventoryConfig(t *testing.T) {
 		"interval":    func(c *cluster.InventoryConfig) { c.Interval = 1 },
 		"max_results": func(c *cluster.InventoryConfig) { c.MaxResults = 5000 },
 		"per_minute":  func(c *cluster.InventoryConfig) { c.Eviction.PerMinute = 1000 },
-		"leader":      func(c *cluster.InventoryConfig) { c.Leader.Lease = "" },
 	} {
-		cfg := inventoryConfig("one")
+		cfg := inventoryConfig()
 		change(&cfg)
 		if err := cfg.Validate(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q: %v", want, err)
 		}
+	}
+	if _, err := cluster.NewLeader(cluster.LeaderConfig{Namespace: ownNamespace, Identity: "one"}, nil, silent()); err == nil {
+		t.Error("a leader without a lease")
 	}
 }

@@ -294,11 +294,10 @@ func (k *realCluster) inventory(t *testing.T) {
 			uid, pod := k.deploy(t, name, "quay.io/"+name+":1", "quay.io/x@"+digestA)
 			g := newStandings()
 			g.set(digestA, gate.StatePass)
-			cfg := inventoryConfig(name)
+			cfg := inventoryConfig()
 			cfg.Reports = map[string]string{"Report": cluster.ReportsOpen, "PolicyReport": cluster.ReportsPolicy}[c.kind]
 			cfg.Eviction = cluster.EvictionConfig{Enabled: true, PerMinute: 60, After: 3 * time.Second}
-			i, err := cluster.NewInventory(cfg, cluster.InventoryDeps{Client: k.user, Dynamic: k.userDyn, Standings: g, Log: silent()})
-			must(t)(i, err)
+			i := newInventoryWith(t, name, cfg, cluster.InventoryDeps{Client: k.user, Dynamic: k.userDyn, Standings: g})
 			start(t, i.Run)
 			reports := k.adminDyn.Resource(schema.GroupVersionResource{Group: c.group, Version: c.version, Resource: c.resource}).Namespace("shop")
 			result := func() string {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,21 +39,51 @@ func (c LeaderConfig) Validate() error {
 	return nil
 }
 
-// lead calls do while this replica is the leader, again and again until ctx
-// ends. The context of do ends when the lead is lost. The next leader may begin
-// before do has returned: what do writes must bear that.
-func lead(ctx context.Context, cfg LeaderConfig, client kubernetes.Interface, log *slog.Logger, do func(context.Context)) error {
+// Leader has one of the replicas do what is to be done once.
+type Leader struct {
+	config LeaderConfig
+	client kubernetes.Interface
+	log    *slog.Logger
+	duties []func(context.Context)
+}
+
+// NewLeader returns one without duties.
+func NewLeader(cfg LeaderConfig, client kubernetes.Interface, log *slog.Logger) (*Leader, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("leader: %w", err)
+	}
+	return &Leader{config: cfg, client: client, log: log}, nil
+}
+
+// Do adds a duty, before Run. It is called when this replica comes to lead, and
+// its context ends when the lead is lost. The next leader may begin before it has
+// returned: what it writes must bear that.
+func (l *Leader) Do(duty func(context.Context)) { l.duties = append(l.duties, duty) }
+
+// Run stands for election, again and again until ctx ends.
+func (l *Leader) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if err := term(ctx, cfg, client, log, do); err != nil {
+		if err := l.term(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// lead does all duties at the same time.
+func (l *Leader) lead(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, duty := range l.duties {
+		wg.Go(func() { duty(ctx) })
+	}
+	<-ctx.Done()
+	wg.Wait()
+}
+
 // term is one election and what comes of it.
-func term(ctx context.Context, cfg LeaderConfig, client kubernetes.Interface, log *slog.Logger, do func(context.Context)) error {
-	ctx, cancel := context.WithCancel(logged(ctx, log))
+func (l *Leader) term(ctx context.Context) error {
+	cfg := l.config
+	ctx, cancel := context.WithCancel(logged(ctx, l.log))
 	defer cancel()
 	elected := make(chan context.Context, 1)
 	duration := cmp.Or(cfg.Duration, 15*time.Second)
@@ -60,7 +91,7 @@ func term(ctx context.Context, cfg LeaderConfig, client kubernetes.Interface, lo
 		Name: cfg.Lease,
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: cfg.Namespace, Name: cfg.Lease},
-			Client:     client.CoordinationV1(),
+			Client:     l.client.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: cfg.Identity},
 		},
 		LeaseDuration: duration, RenewDeadline: duration * 2 / 3, RetryPeriod: duration * 2 / 15,
@@ -81,9 +112,9 @@ func term(ctx context.Context, cfg LeaderConfig, client kubernetes.Interface, lo
 	}()
 	select {
 	case leading := <-elected:
-		log.Info("inventory leads", "lease", cfg.Lease, "identity", cfg.Identity)
-		do(leading)
-		log.Info("inventory leads no more", "lease", cfg.Lease, "identity", cfg.Identity)
+		l.log.Info("replica leads", "lease", cfg.Lease, "identity", cfg.Identity)
+		l.lead(leading)
+		l.log.Info("replica leads no more", "lease", cfg.Lease, "identity", cfg.Identity)
 		cancel()
 	case <-over:
 	}

@@ -60,9 +60,10 @@ func newFigures() *figures {
 }
 
 var (
-	runningDesc = prometheus.NewDesc("pratique_running_images", "Images that run in the cluster, by how they stand.", []string{"state"}, nil)
-	podsDesc    = prometheus.NewDesc("pratique_running_pods", "Pods that the inventory knows.", nil, nil)
-	leaderDesc  = prometheus.NewDesc("pratique_inventory_leader", "1 if this replica writes Events and reports.", nil, nil)
+	runningDesc  = prometheus.NewDesc("pratique_running_images", "Images that run in the cluster, by how they stand.", []string{"state"}, nil)
+	comparedDesc = prometheus.NewDesc("pratique_running_images_by_admission", "Images that run in the cluster, by how they came in: this very image was admitted, another one under its name, none, or unknown.", []string{"admission"}, nil)
+	podsDesc     = prometheus.NewDesc("pratique_running_pods", "Pods that the inventory knows.", nil, nil)
+	leaderDesc   = prometheus.NewDesc("pratique_inventory_leader", "1 if this replica writes Events and reports.", nil, nil)
 )
 
 // states are all that an image can have; "" is one that has not been asked about.
@@ -77,16 +78,20 @@ func (f *figures) describe(ch chan<- *prometheus.Desc) {
 		c.Describe(ch)
 	}
 	ch <- runningDesc
+	ch <- comparedDesc
 	ch <- podsDesc
 	ch <- leaderDesc
 }
 
-func (f *figures) collect(ch chan<- prometheus.Metric, byState map[gate.State]int, pods int, leads bool) {
+func (f *figures) collect(ch chan<- prometheus.Metric, byState map[gate.State]int, byAdmission map[string]int, pods int, leads bool) {
 	for _, c := range f.counters() {
 		c.Collect(ch)
 	}
 	for _, s := range states {
 		ch <- prometheus.MustNewConstMetric(runningDesc, prometheus.GaugeValue, float64(byState[s]), cmp.Or(string(s), "new"))
+	}
+	for _, how := range []string{AdmittedSame, AdmittedOther, AdmittedNone, ""} {
+		ch <- prometheus.MustNewConstMetric(comparedDesc, prometheus.GaugeValue, float64(byAdmission[how]), cmp.Or(how, "unknown"))
 	}
 	ch <- prometheus.MustNewConstMetric(podsDesc, prometheus.GaugeValue, float64(pods))
 	lead := 0.0

@@ -104,12 +104,9 @@ func TestInventoryJudgesForNodes(t *testing.T) {
 	n := newNodes(t, s)
 	g := newStandings()
 	g.set(digestA, gate.StatePass)
-	cfg := inventoryConfig("a")
+	cfg := inventoryConfig()
 	cfg.Interval = time.Hour
-	i, err := cluster.NewInventory(cfg, cluster.InventoryDeps{Client: s.client(), Dynamic: s.dynamic(), Standings: g, Platforms: n.Platforms, Log: silent()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	i := newInventoryWith(t, "a", cfg, cluster.InventoryDeps{Client: s.client(), Dynamic: s.dynamic(), Standings: g, Platforms: n.Platforms})
 	n.OnChange(i.Recheck)
 	start(t, n.Run)
 	start(t, i.Run)

@@ -83,6 +83,9 @@ func (f finding) result(result string) map[string]any {
 		policy = "default"
 	}
 	properties := map[string]any{"image": cut(f.reference, maxMessage), "digest": f.digest.String(), "state": string(f.State)}
+	if f.admission != "" {
+		properties["admission"] = f.admission
+	}
 	if f.Report != "" {
 		properties["report"] = cut(f.Report, maxMessage)
 	}

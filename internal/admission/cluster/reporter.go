@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -58,7 +59,7 @@ func (r *reporter) discover(ctx context.Context) (changed bool, err error) {
 	var found *reportKind
 	for _, name := range wanted {
 		k := reportKinds[name]
-		known, err := r.knows(ctx, k)
+		known, err := knows(ctx, r.client, k.GroupVersionResource)
 		if err != nil {
 			return false, err
 		}
@@ -77,8 +78,9 @@ func (r *reporter) discover(ctx context.Context) (changed bool, err error) {
 	return true, nil
 }
 
-func (r *reporter) knows(ctx context.Context, k reportKind) (bool, error) {
-	list, err := r.client.Discovery().ServerResourcesForGroupVersionWithContext(ctx, k.GroupVersion().String())
+// knows asks whether the cluster has a resource.
+func knows(ctx context.Context, client kubernetes.Interface, k schema.GroupVersionResource) (bool, error) {
+	list, err := client.Discovery().ServerResourcesForGroupVersionWithContext(ctx, k.GroupVersion().String())
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}

@@ -15,6 +15,7 @@ import (
 // subject is an image as it runs: the name that somebody wrote, and the digest
 // of what the node pulled for it.
 type subject struct {
+	namespace string // exceptions may be for one alone
 	reference string
 	digest    digest.Digest // "" if the node knows the image by its id alone
 }
@@ -45,7 +46,7 @@ func subjects(pod *corev1.Pod) []subject {
 		if s.ImageID == "" {
 			continue // nothing pulled yet
 		}
-		if one := identify(written[s.Name], s); !slices.Contains(found, one) {
+		if one := identify(pod.Namespace, written[s.Name], s); !slices.Contains(found, one) {
 			found = append(found, one)
 		}
 	}
@@ -55,14 +56,14 @@ func subjects(pod *corev1.Pod) []subject {
 // identify finds the name and the digest. The name is the one of the
 // specification: nodes report one of several names that content has there, and a
 // policy goes by the name. The digest is the node's: the tag may have moved.
-func identify(written string, s corev1.ContainerStatus) subject {
+func identify(namespace, written string, s corev1.ContainerStatus) subject {
 	repository, d := splitImageID(s.ImageID)
 	for _, name := range []string{written, s.Image, repository} {
 		if ref, err := image.ParseReference(name); err == nil {
-			return subject{ref.String(), d}
+			return subject{namespace, ref.String(), d}
 		}
 	}
-	return subject{cmp.Or(written, s.Image, s.ImageID), d}
+	return subject{namespace, cmp.Or(written, s.Image, s.ImageID), d}
 }
 
 // splitImageID reads what nodes report: "docker.io/library/nginx@sha256:...",

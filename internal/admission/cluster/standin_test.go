@@ -56,6 +56,7 @@ type ask struct{ group, version, namespace, resource, name, sub string }
 var kinds = map[string]string{
 	"secrets": "Secret", "namespaces": "Namespace", "serviceaccounts": "ServiceAccount", "pods": "Pod", "nodes": "Node", "events": "Event",
 	"replicasets": "ReplicaSet", "jobs": "Job", "leases": "Lease", "policyreports": "PolicyReport", "reports": "Report",
+	"imageexceptions":                 "ImageException",
 	"validatingwebhookconfigurations": "ValidatingWebhookConfiguration", "mutatingwebhookconfigurations": "MutatingWebhookConfiguration",
 }
 
@@ -302,7 +303,7 @@ func verbOf(r *http.Request, a ask) string {
 
 // answer carries a request out, with the lock held.
 func (s *standin) answer(w http.ResponseWriter, r *http.Request, verb string, a ask, body []byte) {
-	path := r.URL.Path
+	path := strings.TrimSuffix(r.URL.Path, "/status")
 	switch verb {
 	case "list":
 		s.list(w, a, r.URL.Query().Get("fieldSelector"))
@@ -390,7 +391,7 @@ func (s *standin) patch(w http.ResponseWriter, r *http.Request, a ask, old objec
 		fail(w, http.StatusUnprocessableEntity, "Invalid")
 		return
 	}
-	s.store(r.URL.Path, a, o)
+	s.store(strings.TrimSuffix(r.URL.Path, "/status"), a, o)
 	reply(w, http.StatusOK, o)
 }
 

@@ -41,7 +41,12 @@ type imageEntry struct {
 	// a store was away or a verdict ran out, is no flip.
 	decided gate.State
 	since   time.Time // decided stands since
-	pods    map[string]bool
+	// admitted is what admission let in under the name; nil for nothing, or when
+	// it is not known (compared zero).
+	admitted *gate.Admitted
+	compared time.Time // when that was found out
+	renewed  time.Time // when the memory of it was last renewed
+	pods     map[string]bool
 }
 
 type workloadEntry struct {
@@ -195,6 +200,7 @@ func (t *table) uids() []types.UID {
 type finding struct {
 	subject
 	gate.Standing
+	admission string // how it came in
 }
 
 // of returns a workload, its images with the worst first, and takes its news
@@ -211,7 +217,7 @@ func (t *table) of(uid types.UID) (w Workload, images []finding, news []flip, ok
 		for _, s := range t.pods[key].subjects {
 			if !seen[s] {
 				seen[s] = true
-				images = append(images, finding{s, t.images[s].standing})
+				images = append(images, finding{s, t.images[s].standing, t.images[s].admission(s)})
 			}
 		}
 	}
@@ -230,13 +236,18 @@ func rank(s gate.State) int {
 	return slices.Index([]gate.State{gate.StateFail, gate.StateError, gate.StateUnknown, gate.StatePending, gate.StateUnmapped, "", gate.StateWarn, gate.StatePass}, s)
 }
 
-// Running is an image that runs, and how it stands.
+// Running is an image that runs in a namespace, and how it stands.
 type Running struct {
+	Namespace string        `json:"namespace"`
 	Reference string        `json:"reference"`
 	Digest    digest.Digest `json:"digest,omitempty"` // "" if the node knows the image by its id alone
 	Standing  gate.Standing `json:"standing"`         // no State: not asked yet
 	Asked     time.Time     `json:"asked,omitzero"`
 	Since     time.Time     `json:"since,omitzero"` // the last decision stands since
+	// Admission is how it came in: admitted, other or none; "" if that is not known.
+	Admission string `json:"admission,omitempty"`
+	// Admitted is the digest that was let in under the name.
+	Admitted  digest.Digest `json:"admitted,omitempty"`
 	Pods      int           `json:"pods"`
 	Workloads []Workload    `json:"workloads"`
 }
@@ -250,7 +261,10 @@ func (t *table) running() []Running {
 		if len(entry.pods) == 0 {
 			continue
 		}
-		r := Running{Reference: s.reference, Digest: s.digest, Standing: entry.standing, Asked: entry.asked, Since: entry.since, Pods: len(entry.pods)}
+		r := Running{Namespace: s.namespace, Reference: s.reference, Digest: s.digest, Standing: entry.standing, Asked: entry.asked, Since: entry.since, Pods: len(entry.pods), Admission: entry.admission(s)}
+		if entry.admitted != nil {
+			r.Admitted = entry.admitted.Digest
+		}
 		for key := range entry.pods {
 			if w := t.workloads[t.pods[key].workload]; !slices.Contains(r.Workloads, w.Workload) {
 				r.Workloads = append(r.Workloads, w.Workload)
@@ -260,20 +274,21 @@ func (t *table) running() []Running {
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b Running) int {
-		return cmp.Or(cmp.Compare(rank(a.Standing.State), rank(b.Standing.State)), strings.Compare(a.Reference, b.Reference), strings.Compare(string(a.Digest), string(b.Digest)))
+		return cmp.Or(cmp.Compare(rank(a.Standing.State), rank(b.Standing.State)), strings.Compare(a.Reference, b.Reference), strings.Compare(a.Namespace, b.Namespace), strings.Compare(string(a.Digest), string(b.Digest)))
 	})
 	return all
 }
 
-// count is how many images stand how, and how many pods run.
-func (t *table) count() (byState map[gate.State]int, pods int) {
+// count is how many images stand how, how they came in, and how many pods run.
+func (t *table) count() (byState map[gate.State]int, byAdmission map[string]int, pods int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	byState = map[gate.State]int{}
-	for _, entry := range t.images {
+	byState, byAdmission = map[gate.State]int{}, map[string]int{}
+	for s, entry := range t.images {
 		if len(entry.pods) > 0 {
 			byState[entry.standing.State]++
+			byAdmission[entry.admission(s)]++
 		}
 	}
-	return byState, len(t.pods)
+	return byState, byAdmission, len(t.pods)
 }

@@ -105,8 +105,9 @@ matches. */ -}}
 {{- $_ := set $k "certificates" $certificates -}}
 {{- end -}}
 {{- $kinds := dict "none" "none" "wgpolicyk8s.io" "policyreport" "openreports.io" "openreports" -}}
+{{- $_ := set $k "leader" (dict "namespace" .Release.Namespace "lease" (include "pratique.admissionName" .)) -}}
+{{- $_ := set $k "exceptions" (dict "enabled" $own.exceptions) -}}
 {{- $_ := set $k "inventory" (dict
-  "leader" (dict "namespace" .Release.Namespace "lease" (include "pratique.admissionName" .))
   "events" $own.events
   "reports" (get $kinds $own.reports)
   "eviction" (dict "enabled" $own.eviction)) -}}
