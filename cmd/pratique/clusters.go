@@ -198,7 +198,11 @@ func (c *client) running(ctx context.Context, w io.Writer, cluster, state string
 }
 
 func (r runningRecord) print(w io.Writer, name, state string) error {
-	if _, err := fmt.Fprintf(w, "cluster %s, %d pods, as told %s\n\n", name, r.Pods, ago(r.At)); err != nil {
+	pods := "pods"
+	if r.Pods == 1 {
+		pods = "pod"
+	}
+	if _, err := fmt.Fprintf(w, "cluster %s, %d %s, as told %s\n\n", name, r.Pods, pods, ago(r.At)); err != nil {
 		return err
 	}
 	var rows [][]string

@@ -164,12 +164,15 @@ func (o *object) readMeta() error {
 	return nil
 }
 
+// pointerEscapes are those of a JSON pointer (RFC 6901, section 3).
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
+
 // place is where a walk has come to.
 type place struct{ path, pointer string }
 
 func (p place) field(name string) place {
 	dotted := p.path + "." + name
-	return place{strings.TrimPrefix(dotted, "."), p.pointer + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)}
+	return place{strings.TrimPrefix(dotted, "."), p.pointer + "/" + pointerEscapes.Replace(name)}
 }
 
 func (p place) index(i int) place {

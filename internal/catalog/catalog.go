@@ -157,7 +157,7 @@ var schema = []string{
 	`ALTER TABLE reports ADD COLUMN gathers TEXT NOT NULL DEFAULT ''`,
 	`ALTER TABLE images ADD COLUMN gathers TEXT NOT NULL DEFAULT ''`,
 	// Exceptions beside the bundles, as their clusters sent them.
-	`CREATE TABLE exceptions (cluster TEXT PRIMARY KEY, doc BLOB NOT NULL, updated INTEGER NOT NULL) WITHOUT ROWID`,
+	`CREATE TABLE exceptions (cluster TEXT PRIMARY KEY, doc BLOB NOT NULL, sent INTEGER NOT NULL) WITHOUT ROWID`,
 	// What admission let in, and when it was last seen to run.
 	`CREATE TABLE admitted (cluster TEXT, namespace TEXT, reference TEXT, digest TEXT, doc BLOB NOT NULL, seen INTEGER NOT NULL,
 		PRIMARY KEY (cluster, namespace, reference, digest)) WITHOUT ROWID`,

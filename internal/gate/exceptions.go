@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pratique/pratique/engine/policy/bundle"
 	"github.com/pratique/pratique/internal/audit"
@@ -33,12 +34,23 @@ var ErrExceptions = errors.New("exceptions not taken")
 type exceptions struct {
 	compiled *bundle.Exceptions
 	list     []bundle.Exception
-	raw      map[string][]byte // by cluster
+	stored   map[string]catalog.Exceptions // by cluster
+}
+
+// sentExceptions are those of a cluster, as they lie in Redis.
+type sentExceptions struct {
+	Sent time.Time          `json:"sent"`
+	List []bundle.Exception `json:"list"`
 }
 
 // PutExceptions takes the exceptions of a cluster in place of those before, at
 // once. None is taken if one is wrong.
 func (g *Gate) PutExceptions(ctx context.Context, cluster string, list []bundle.Exception) error {
+	return g.putExceptions(ctx, cluster, sentExceptions{g.Now(), list})
+}
+
+func (g *Gate) putExceptions(ctx context.Context, cluster string, s sentExceptions) error {
+	list := s.List
 	g.excepting.Lock()
 	defer g.excepting.Unlock()
 	if cluster == "" || len(list) > maxExceptions {
@@ -60,10 +72,14 @@ func (g *Gate) PutExceptions(ctx context.Context, cluster string, list []bundle.
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrExceptions, err)
 	}
-	if now := g.excepted.Load(); now != nil && bytes.Equal(now.raw[cluster], doc) {
-		return nil
+	if now := g.excepted.Load(); now != nil {
+		before := now.stored[cluster]
+		// What was sent before must not come back, by whichever way it was delayed.
+		if bytes.Equal(before.Doc, doc) || s.Sent.Unix() < before.Sent.Unix() {
+			return nil
+		}
 	}
-	if err := g.Catalog.PutExceptions(ctx, cluster, doc, g.Now()); err != nil {
+	if err := g.Catalog.PutExceptions(ctx, cluster, catalog.Exceptions{Doc: doc, Sent: s.Sent}); err != nil {
 		return fmt.Errorf("store the exceptions of cluster %q: %w", cluster, err)
 	}
 	if err := g.loadExceptions(ctx); err != nil {
@@ -95,14 +111,14 @@ func (g *Gate) Beside() *bundle.Exceptions {
 // loadExceptions takes into use what the catalog has, as far as the configuration
 // lets it hold.
 func (g *Gate) loadExceptions(ctx context.Context) error {
-	raw, err := g.Catalog.Exceptions(ctx)
+	stored, err := g.Catalog.Exceptions(ctx)
 	if err != nil {
 		return fmt.Errorf("read exceptions: %w", err)
 	}
-	now := &exceptions{raw: raw}
-	for _, cluster := range slices.Sorted(maps.Keys(raw)) {
+	now := &exceptions{stored: stored}
+	for _, cluster := range slices.Sorted(maps.Keys(stored)) {
 		var list []bundle.Exception
-		if err := json.Unmarshal(raw[cluster], &list); err != nil {
+		if err := json.Unmarshal(stored[cluster].Doc, &list); err != nil {
 			return fmt.Errorf("read the exceptions of cluster %q: %w", cluster, err)
 		}
 		now.list = append(now.list, list...)
@@ -136,10 +152,10 @@ func (g *Gate) takeExceptions(ctx context.Context) {
 		return // Redis is away: publish says so
 	}
 	for cluster, doc := range left {
-		var list []bundle.Exception
-		err := json.Unmarshal(doc, &list)
+		var s sentExceptions
+		err := json.Unmarshal(doc, &s)
 		if err == nil {
-			err = g.PutExceptions(ctx, cluster, list)
+			err = g.putExceptions(ctx, cluster, s)
 		}
 		if err != nil && ctx.Err() == nil {
 			g.Log.Warn("exceptions not taken", "cluster", cluster, "error", err)
@@ -149,5 +165,5 @@ func (g *Gate) takeExceptions(ctx context.Context) {
 
 // PutExceptions lets the processes that judge know the exceptions of a cluster.
 func (r *Remote) PutExceptions(ctx context.Context, cluster string, list []bundle.Exception) error {
-	return r.shared.Leave(ctx, verdicts.Exceptions, cluster, list)
+	return r.shared.Leave(ctx, verdicts.Exceptions, cluster, sentExceptions{r.now(), list})
 }

@@ -73,6 +73,35 @@ func TestExceptionsOfAClusterReachBoth(t *testing.T) {
 	}
 }
 
+// What Redis had before, and somebody puts there again, changes nothing.
+func TestOldExceptionsDoNotComeBack(t *testing.T) {
+	s := share(t, gatetest.Options{})
+	if err := s.remote.PutExceptions(t.Context(), "prod", []bundle.Exception{s.excuse(bundle.Scope{})}); err != nil {
+		t.Fatal(err)
+	}
+	held := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); len(s.Gate.Exceptions()) != n; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the gate has %d exceptions, want %d", len(s.Gate.Exceptions()), n)
+			}
+		}
+	}
+	held(1)
+	old := s.redis.HGet("pratique:v1:exceptions", "prod")
+	s.Clock.Move(time.Minute)
+	if err := s.remote.PutExceptions(t.Context(), "prod", nil); err != nil {
+		t.Fatal(err)
+	}
+	held(0)
+	s.redis.HSet("pratique:v1:exceptions", "prod", old)
+	for range 3 { // each round trip is one more chance to take it
+		s.redis.Publish("pratique:v1:exceptions", "prod")
+		time.Sleep(100 * time.Millisecond)
+	}
+	held(0)
+}
+
 // Pulls go by an exception that says so, where the configuration lets it.
 func TestExceptionsForPulls(t *testing.T) {
 	s := share(t, gatetest.Options{})
@@ -108,8 +137,8 @@ func TestExceptionsForPulls(t *testing.T) {
 		}
 	}
 	entries, err := s.Catalog.Exceptions(t.Context())
-	if err != nil || !strings.Contains(string(entries["prod"]), `"prod/ssl"`) {
-		t.Errorf("the catalog has %s (%v)", entries, err)
+	if err != nil || !strings.Contains(string(entries["prod"].Doc), `"prod/ssl"`) {
+		t.Errorf("the catalog has %s (%v)", entries["prod"].Doc, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/pratique/pratique/internal/admission/cluster"
 	"github.com/pratique/pratique/internal/clients"
@@ -56,11 +58,12 @@ func TestKubernetes(t *testing.T) {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"team": name}}}
 		must(t)(k.admin.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}))
 	}
-	k.grant(granted(t, "certificates", "namespaces", "nodes", "pullsecrets", "inventory", "leader", "events", "reports", "eviction"))
+	k.grant(granted(t, "certificates", "namespaces", "nodes", "pullsecrets", "inventory", "leader", "events", "reports", "exceptions", "eviction"))
 	t.Run("certificates", k.certificates)
 	t.Run("look-ups", k.lookUps)
 	t.Run("nodes", k.nodes)
 	t.Run("inventory", k.inventory)
+	t.Run("exceptions", k.exceptions)
 }
 
 // permitted fails the test when a request is one that the user has no right to.
@@ -318,6 +321,54 @@ func (k *realCluster) inventory(t *testing.T) {
 				return apierrors.IsNotFound(err)
 			})
 			eventually(t, "the report goes with the last pod", func() bool { return strings.Contains(result(), "not found") })
+		})
+	}
+}
+
+// exceptions: the definition that is delivered refuses what lacks an end, and a
+// status is written with the rights of the table.
+func (k *realCluster) exceptions(t *testing.T) {
+	raw, err := os.ReadFile("../../../deploy/helm/pratique/crds/imageexceptions.yaml")
+	must(t)(raw, err)
+	definition := &unstructured.Unstructured{}
+	must(t)(nil, yaml.Unmarshal(raw, &definition.Object))
+	must(t)(k.adminDyn.Resource(k.customResourceDefs).Create(t.Context(), definition, metav1.CreateOptions{FieldValidation: "Strict"}))
+	objects := k.adminDyn.Resource(schema.GroupVersionResource{Group: "pratique.io", Version: "v1alpha1", Resource: "imageexceptions"})
+	create := func(name string, change func(object)) error {
+		o := exception(newClock(), change)
+		o["apiVersion"], o["kind"], o["metadata"] = "pratique.io/v1alpha1", "ImageException", object{"name": name}
+		_, err := objects.Create(t.Context(), &unstructured.Unstructured{Object: o}, metav1.CreateOptions{FieldValidation: "Strict"})
+		return err
+	}
+	in := func(d time.Duration) func(object) {
+		return func(spec object) { spec["expires"] = time.Now().Add(d).UTC().Format(time.RFC3339) }
+	}
+	eventually(t, "the kind is known", func() bool { return create("good", in(day)) == nil })
+	must(t)(nil, create("long", in(4000*day)))
+	for name, change := range map[string]func(object){
+		"endless":  func(spec object) { delete(spec, "expires") },
+		"nobodys":  func(spec object) { spec["owner"] = "" },
+		"unscoped": func(spec object) { spec["scope"] = object{"namespaces": []any{"shop"}} },
+		"garbled":  func(spec object) { spec["until"] = "tomorrow" },
+	} {
+		if err := create(name, change); err == nil || apierrors.IsForbidden(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	h := &home{}
+	leader, err := cluster.NewLeader(leaderConfig("exceptions"), k.user, silent())
+	must(t)(leader, err)
+	cluster.NewExceptions(cluster.ExceptionConfig{Enabled: true}, cluster.ExceptionDeps{Client: k.user, Dynamic: k.userDyn, Leader: leader, Home: h, Cluster: "prod", Log: silent()})
+	start(t, leader.Run)
+	eventually(t, "home is told", func() bool { return slices.Equal(h.ids(), []string{"prod/good"}) })
+	for name, want := range map[string]string{"good": "Active", "long": "Invalid"} {
+		eventually(t, name+" is marked", func() bool {
+			o, err := objects.Get(t.Context(), name, metav1.GetOptions{})
+			if err != nil {
+				return false
+			}
+			state, _, _ := unstructured.NestedString(o.Object, "status", "state")
+			return state == want
 		})
 	}
 }
