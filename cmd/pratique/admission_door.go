@@ -120,6 +120,11 @@ func (d *admissionDoor) join(k *cluster.Connection, c config.Config, o *admissio
 	if settings.PullSecrets {
 		o.PullSecrets = pullSecrets{cluster.NewPullSecrets(k.Client, o.Now)}
 	}
+	if settings.Events {
+		refusals := cluster.NewRefusals(k.Client)
+		o.Refused = func(r admission.Refusal) { refusals.Tell(r.Object, r.Controller, r.Message) }
+		d.parts = append(d.parts, refusals.Run)
+	}
 	if c.Admission.TLS.Cert == "" {
 		wanted := settings.Certificates
 		if wanted.Namespace == "" {

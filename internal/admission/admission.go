@@ -44,6 +44,9 @@ type Options struct {
 	Platforms func() []string
 	// Admissions remembers what was let in; nil for nobody.
 	Admissions gate.Admissions
+	// Refused is told of objects that were not let in; nil for nobody. It must not
+	// block.
+	Refused func(Refusal)
 	// GetCertificate gives the certificate in force; nil for the files of
 	// Config.TLS. It is called with an empty hello too.
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
@@ -59,6 +62,7 @@ type Options struct {
 type Webhook struct {
 	standings   gate.Standings
 	admissions  gate.Admissions
+	refused     func(Refusal)
 	remembered  chan gate.Admitted // for Run to write down
 	namespaces  Namespaces
 	grants      func() []Grant
@@ -98,7 +102,7 @@ func New(o Options) (*Webhook, error) {
 		o.Ready = func() error { return nil }
 	}
 	w := &Webhook{
-		standings: o.Standings, admissions: o.Admissions, remembered: make(chan gate.Admitted, maxRemembered), namespaces: o.Namespaces, grants: o.Grants, platforms: o.Platforms,
+		standings: o.Standings, admissions: o.Admissions, refused: o.Refused, remembered: make(chan gate.Admitted, maxRemembered), namespaces: o.Namespaces, grants: o.Grants, platforms: o.Platforms,
 		callable: o.Ready, metrics: o.Metrics, log: o.Log, now: o.Now,
 	}
 	w.figures = newFigures(o.Metrics, w)

@@ -88,3 +88,24 @@ func TestExceptionsThatRunOut(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusalsAreTold: what is refused is told with who made it; what is tried or
+// let in is not.
+func TestRefusalsAreTold(t *testing.T) {
+	var told []admission.Refusal
+	w := start(t, func(o *admission.Options) { o.Refused = func(r admission.Refusal) { told = append(told, r) } })
+	owned := pod(evil)
+	owned["metadata"] = m{"generateName": "web-", "namespace": "shop", "ownerReferences": []any{m{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u", "controller": true}}}
+	want(t, w, creation(owned), admission.Deny)
+	want(t, w, creation(pod(evil)), admission.Deny)
+	want(t, w, creation(pod(doubt)), admission.Warn)
+	dry, yes := creation(pod(evil)), true
+	dry.DryRun = &yes
+	want(t, w, dry, admission.Deny)
+	if len(told) != 2 || told[0].Controller == nil || told[0].Controller.Name != "web-1" || told[0].Object.Name != "web-" || told[1].Controller != nil {
+		t.Fatalf("told %+v", told)
+	}
+	if o := told[1].Object; o.Kind != "Pod" || o.Namespace != "shop" || o.Name != "web" || !strings.Contains(told[1].Message, "CVE-2023-0286") {
+		t.Errorf("told %+v", told[1])
+	}
+}

@@ -53,6 +53,7 @@ func (w *Webhook) validate(rw http.ResponseWriter, r *http.Request) error {
 		d := w.decideOn(ctx, rs, req)
 		w.noted(r.Context(), d)
 		w.remember(rs, req, d)
+		w.tellRefusal(req, d)
 		if err := d.failure(); err != nil {
 			return nil, err
 		}

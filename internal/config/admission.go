@@ -36,6 +36,8 @@ type Kubernetes struct {
 	// Certificates is the certificate that is made and renewed, where tls names
 	// no files.
 	Certificates cluster.CertificateConfig `yaml:"certificates"`
+	// Events makes Kubernetes Events of what is refused. Default true.
+	Events bool `yaml:"events"`
 	// Leader is how replicas agree which of them writes: Events, reports, evictions,
 	// what becomes of exceptions.
 	Leader cluster.LeaderConfig `yaml:"leader"`

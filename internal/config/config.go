@@ -167,7 +167,7 @@ func Defaults() Config {
 		Admission: Admission{
 			Config: admission.Defaults(), Metrics: "127.0.0.1:8081",
 			Kubernetes: Kubernetes{
-				PullSecrets: true, Leader: cluster.LeaderConfig{Lease: "pratique-admission"}, Exceptions: cluster.ExceptionConfig{Enabled: true},
+				PullSecrets: true, Events: true, Leader: cluster.LeaderConfig{Lease: "pratique-admission"}, Exceptions: cluster.ExceptionConfig{Enabled: true},
 				Inventory: Inventory{Enabled: true, InventoryConfig: cluster.InventoryConfig{Events: true, Analyse: true, Reports: cluster.ReportsAuto}},
 			},
 		},

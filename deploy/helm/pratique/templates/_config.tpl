@@ -95,7 +95,7 @@ matches. */ -}}
 {{/* What admission does in the cluster; its rights are in admission/rbac.yaml. */}}
 {{- define "pratique.admissionKubernetes" -}}
 {{- $own := .Values.admission -}}
-{{- $k := dict "pull_secrets" (ne $own.pullSecrets.scope "none") -}}
+{{- $k := dict "pull_secrets" (ne $own.pullSecrets.scope "none") "events" $own.events -}}
 {{- if not $own.tls.certManager.enabled -}}
 {{- $hook := list (include "pratique.clusterName" .) -}}
 {{- $certificates := dict "namespace" .Release.Namespace "service" (include "pratique.admissionName" .) "secret" (include "pratique.admissionSecret" .) "validating" $hook -}}
