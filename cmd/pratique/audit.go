@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -68,25 +66,19 @@ func (c *client) audit(ctx context.Context, w io.Writer, q auditQuery) error {
 	if q.since > 0 {
 		query.Set("since", time.Now().Add(-q.since).UTC().Format(time.RFC3339))
 	}
-	var raw json.RawMessage
-	if err := c.do(ctx, http.MethodGet, "/v1/pratique/audit", query, nil, &raw); err != nil {
-		return err
-	}
-	if c.format == "json" {
-		return printJSON(w, raw)
-	}
 	var answer struct {
 		Entries []auditEntry `json:"entries"`
 	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("read the audit trail: %w", err)
-	}
-	if len(answer.Entries) == 0 {
+	return c.list(ctx, w, "/v1/pratique/audit", query, &answer, func() error { return printAudit(w, answer.Entries) })
+}
+
+func printAudit(w io.Writer, entries []auditEntry) error {
+	if len(entries) == 0 {
 		_, err := fmt.Fprintln(w, "no entries")
 		return err
 	}
-	rows := make([][]string, len(answer.Entries))
-	for i, e := range answer.Entries {
+	rows := make([][]string, len(entries))
+	for i, e := range entries {
 		rows[i] = []string{e.At.Local().Format(time.DateTime), e.Kind, e.Principal, e.Client, e.Repository, short(e.Reference, 24), short(e.Message, 90)}
 	}
 	return table(w, []string{"TIME", "WHAT", "WHO", "FROM", "REPOSITORY", "REFERENCE", "WHY"}, rows)

@@ -111,6 +111,22 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	return nil
 }
 
+// list gets what is at a path and prints it: as it is, or read into something and
+// shown.
+func (c *client) list(ctx context.Context, w io.Writer, path string, query url.Values, into any, show func() error) error {
+	var raw json.RawMessage
+	if err := c.do(ctx, http.MethodGet, path, query, nil, &raw); err != nil {
+		return err
+	}
+	if c.format == "json" {
+		return printJSON(w, raw)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("the answer at %s is not understood, is it of another version?: %w", path, err)
+	}
+	return show()
+}
+
 func newRequest(ctx context.Context, method, address string, body []byte) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {

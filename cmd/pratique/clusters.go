@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,33 +54,27 @@ type exceptionRecord struct {
 }
 
 func (c *client) exceptions(ctx context.Context, w io.Writer) error {
-	var raw json.RawMessage
-	if err := c.do(ctx, http.MethodGet, "/v1/pratique/exceptions", nil, nil, &raw); err != nil {
-		return err
-	}
-	if c.format == "json" {
-		return printJSON(w, raw)
-	}
 	var answer struct {
 		Exceptions []exceptionRecord `json:"exceptions"`
 		Hold       string            `json:"hold"`
 	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("read the exceptions: %w", err)
-	}
-	if len(answer.Exceptions) == 0 {
+	return c.list(ctx, w, "/v1/pratique/exceptions", nil, &answer, func() error { return printExceptions(w, answer.Exceptions, answer.Hold) })
+}
+
+func printExceptions(w io.Writer, all []exceptionRecord, hold string) error {
+	if len(all) == 0 {
 		_, err := fmt.Fprintln(w, "no cluster has exceptions")
 		return err
 	}
-	slices.SortStableFunc(answer.Exceptions, func(a, b exceptionRecord) int { return a.Expires.Compare(b.Expires) })
+	slices.SortStableFunc(all, func(a, b exceptionRecord) int { return a.Expires.Compare(b.Expires) })
 	var rows [][]string
-	for _, e := range answer.Exceptions {
+	for _, e := range all {
 		rows = append(rows, []string{e.ID, e.State, e.Expires.Local().Format(time.DateTime), e.where(), e.what(), e.Owner, short(e.Reason, 50)})
 	}
 	if err := table(w, []string{"ID", "STATE", "UNTIL", "WHERE", "WHAT", "OWNER", "REASON"}, rows); err != nil {
 		return err
 	}
-	said := map[string]string{"none": "\nnone of them holds: gate.cluster_exceptions is none\n", "admission": "\nnone of them holds for pulls: gate.cluster_exceptions is admission\n"}[answer.Hold]
+	said := map[string]string{"none": "\nnone of them holds: gate.cluster_exceptions is none\n", "admission": "\nnone of them holds for pulls: gate.cluster_exceptions is admission\n"}[hold]
 	_, err := io.WriteString(w, said)
 	return err
 }
@@ -172,29 +164,21 @@ func (c *client) running(ctx context.Context, w io.Writer, cluster, state string
 	var answer struct {
 		Clusters map[string]runningRecord `json:"clusters"`
 	}
-	var raw json.RawMessage
-	if err := c.do(ctx, http.MethodGet, "/v1/pratique/running", nil, nil, &raw); err != nil {
-		return err
-	}
-	if c.format == "json" {
-		return printJSON(w, raw)
-	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("read what runs: %w", err)
-	}
-	if cluster != "" {
-		maps.DeleteFunc(answer.Clusters, func(name string, _ runningRecord) bool { return name != cluster })
-	}
-	if len(answer.Clusters) == 0 {
-		_, err := fmt.Fprintln(w, "no cluster has told what runs in it (yet): is admission running, with admission.kubernetes.inventory?")
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(answer.Clusters)) {
-		if err := answer.Clusters[name].print(w, name, state); err != nil {
+	return c.list(ctx, w, "/v1/pratique/running", nil, &answer, func() error {
+		if cluster != "" {
+			maps.DeleteFunc(answer.Clusters, func(name string, _ runningRecord) bool { return name != cluster })
+		}
+		if len(answer.Clusters) == 0 {
+			_, err := fmt.Fprintln(w, "no cluster has told what runs in it (yet): is admission running, with admission.kubernetes.inventory?")
 			return err
 		}
-	}
-	return nil
+		for _, name := range slices.Sorted(maps.Keys(answer.Clusters)) {
+			if err := answer.Clusters[name].print(w, name, state); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (r runningRecord) print(w io.Writer, name, state string) error {

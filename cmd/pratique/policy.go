@@ -77,18 +77,8 @@ type policyRecord struct {
 }
 
 func (c *client) listPolicies(ctx context.Context, w io.Writer) error {
-	var raw json.RawMessage
-	if err := c.do(ctx, http.MethodGet, "/v1/policies", nil, nil, &raw); err != nil {
-		return err
-	}
-	if c.format == "json" {
-		return printJSON(w, raw)
-	}
 	var records []policyRecord
-	if err := json.Unmarshal(raw, &records); err != nil {
-		return fmt.Errorf("read the list of policies: %w", err)
-	}
-	return printPolicies(w, records)
+	return c.list(ctx, w, "/v1/policies", nil, &records, func() error { return printPolicies(w, records) })
 }
 
 func printPolicies(w io.Writer, records []policyRecord) error {

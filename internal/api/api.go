@@ -6,7 +6,7 @@
 // decisions into words, tables and JSON. Start with Handler for the routes;
 // access.go says who may ask what, report.go gathers what is known of an image,
 // page.go draws it, anchore.go, policies.go and evaluation.go speak Anchore's API,
-// check.go, clusters.go, exceptions.go and status.go our own.
+// breakglass.go, check.go, clusters.go and status.go our own.
 package api
 
 import (

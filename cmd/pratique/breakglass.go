@@ -97,29 +97,21 @@ func (c *client) pass(cmd *cobra.Command, method, path string, doc any) error {
 }
 
 func (c *client) passes(ctx context.Context, w io.Writer) error {
-	var raw json.RawMessage
-	if err := c.do(ctx, http.MethodGet, "/v1/pratique/break-glass", nil, nil, &raw); err != nil {
-		return err
-	}
-	if c.format == "json" {
-		return printJSON(w, raw)
-	}
 	var answer struct {
 		Grants []passRecord `json:"grants"`
 	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("read the grants: %w", err)
-	}
-	if len(answer.Grants) == 0 {
-		_, err := fmt.Fprintln(w, "no grants")
-		return err
-	}
-	var rows [][]string
-	for _, p := range answer.Grants {
-		state := map[bool]string{true: "active", false: "ended"}[p.Live]
-		rows = append(rows, []string{p.ID, state, p.Until.Local().Format(time.DateTime), p.Principal, p.Repository, p.GrantedBy, short(p.Reason, 60)})
-	}
-	return table(w, []string{"ID", "STATE", "UNTIL", "WHO", "REPOSITORY", "GRANTED BY", "REASON"}, rows)
+	return c.list(ctx, w, "/v1/pratique/break-glass", nil, &answer, func() error {
+		if len(answer.Grants) == 0 {
+			_, err := fmt.Fprintln(w, "no grants")
+			return err
+		}
+		var rows [][]string
+		for _, p := range answer.Grants {
+			state := map[bool]string{true: "active", false: "ended"}[p.Live]
+			rows = append(rows, []string{p.ID, state, p.Until.Local().Format(time.DateTime), p.Principal, p.Repository, p.GrantedBy, short(p.Reason, 60)})
+		}
+		return table(w, []string{"ID", "STATE", "UNTIL", "WHO", "REPOSITORY", "GRANTED BY", "REASON"}, rows)
+	})
 }
 
 func newQuarantineCommand() *cobra.Command {
@@ -160,28 +152,20 @@ type holdRecord struct {
 }
 
 func (c *client) holds(ctx context.Context, w io.Writer) error {
-	var raw json.RawMessage
-	if err := c.do(ctx, http.MethodGet, "/v1/pratique/quarantine", nil, nil, &raw); err != nil {
-		return err
-	}
-	if c.format == "json" {
-		return printJSON(w, raw)
-	}
 	var answer struct {
 		Quarantined []holdRecord `json:"quarantined"`
 	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return fmt.Errorf("read the quarantine: %w", err)
-	}
-	if len(answer.Quarantined) == 0 {
-		_, err := fmt.Fprintln(w, "nothing is in quarantine")
-		return err
-	}
-	var rows [][]string
-	for _, h := range answer.Quarantined {
-		rows = append(rows, []string{h.Repository + ":" + h.Tag, short(h.Digest, 22), h.Principal, ago(h.Added), short(h.Reason, 90)})
-	}
-	return table(w, []string{"TAG", "DIGEST", "PUSHED BY", "SINCE", "WHY"}, rows)
+	return c.list(ctx, w, "/v1/pratique/quarantine", nil, &answer, func() error {
+		if len(answer.Quarantined) == 0 {
+			_, err := fmt.Fprintln(w, "nothing is in quarantine")
+			return err
+		}
+		var rows [][]string
+		for _, h := range answer.Quarantined {
+			rows = append(rows, []string{h.Repository + ":" + h.Tag, short(h.Digest, 22), h.Principal, ago(h.Added), short(h.Reason, 90)})
+		}
+		return table(w, []string{"TAG", "DIGEST", "PUSHED BY", "SINCE", "WHY"}, rows)
+	})
 }
 
 func (c *client) endHold(cmd *cobra.Command, what, reference string) error {
