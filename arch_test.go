@@ -56,7 +56,7 @@ var homes = []struct {
 	{imports: []string{"github.com/google/go-containerregistry"},
 		packages: []string{"internal/upstream", "internal/imagetest", "internal/registrytest", "internal/clients"}, tests: true},
 	{imports: []string{"github.com/aws", "cloud.google.com/go", "github.com/Azure"}, packages: []string{"internal/upstream"}},
-	{imports: []string{"k8s.io"}, packages: []string{"internal/admission", "deploy"}},
+	{imports: []string{"k8s.io"}, packages: []string{"internal/admission", "deploy"}, tests: true},
 	{imports: []string{"github.com/containerd/containerd/api", "google.golang.org/grpc"}, packages: []string{"internal/scan"}},
 	{imports: []string{"github.com/zricethezav/gitleaks"}, packages: []string{"engine/secret"}},
 	{imports: []string{"github.com/google/licensecheck", "github.com/github/go-spdx"}, packages: []string{"engine/license"}},

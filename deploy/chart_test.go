@@ -1,6 +1,7 @@
 // Package deploy_test holds what is in this folder to what it must be: the Helm
 // chart, the Kubernetes manifests, the Terraform module, the files for nodes. They
-// are rendered by the tools' own libraries, and nothing here needs a cluster.
+// are rendered by the tools' own libraries, and nothing here needs a cluster, but
+// TestKubernetes an API server.
 //
 // It knows the configuration, and nothing of what the program does with it. Start
 // with render.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pratique/pratique/engine/image"
 	"github.com/pratique/pratique/internal/admission"
@@ -85,14 +86,22 @@ func (d *admissionDoor) filesOnly(c admission.Config, o *admission.Options) erro
 	if err != nil {
 		return err
 	}
-	d.keep(files.GetCertificate, files.Run, o)
-	o.Metrics.Register(files)
+	d.keep(files, o)
 	return nil
 }
 
-func (d *admissionDoor) keep(get func(*tls.ClientHelloInfo) (*tls.Certificate, error), run func(context.Context) error, o *admission.Options) {
-	o.GetCertificate = get
-	d.parts = append(d.parts, run)
+// certificates are those that somebody else renews, or that are made here.
+type certificates interface {
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Ready() error
+	Run(context.Context) error
+	prometheus.Collector
+}
+
+func (d *admissionDoor) keep(c certificates, o *admission.Options) {
+	o.GetCertificate, o.Ready = c.GetCertificate, c.Ready
+	d.parts = append(d.parts, c.Run)
+	o.Metrics.Register(c)
 }
 
 // join uses what the cluster knows and keeps.
@@ -102,8 +111,12 @@ func (d *admissionDoor) join(k *cluster.Connection, c config.Config, o *admissio
 	if err != nil {
 		return err
 	}
-	o.Namespaces = labels{namespaces}
-	d.parts = append(d.parts, namespaces.Run)
+	nodes, err := cluster.NewNodes(k.Client, o.Log)
+	if err != nil {
+		return err
+	}
+	o.Namespaces, o.Platforms = labels{namespaces}, nodes.Platforms
+	d.parts = append(d.parts, namespaces.Run, nodes.Run)
 	if settings.PullSecrets {
 		o.PullSecrets = pullSecrets{cluster.NewPullSecrets(k.Client, o.Now)}
 	}
@@ -121,14 +134,14 @@ func (d *admissionDoor) join(k *cluster.Connection, c config.Config, o *admissio
 		if err != nil {
 			return fmt.Errorf("admission.kubernetes.certificates: %w", err)
 		}
-		d.keep(made.GetCertificate, made.Run, o)
-		o.Metrics.Register(made)
+		d.keep(made, o)
 	}
-	return d.follow(k, c.Admission, o)
+	return d.follow(k, c.Admission, nodes, o)
 }
 
-// follow keeps the inventory of what runs, and follows the cluster's exceptions.
-func (d *admissionDoor) follow(k *cluster.Connection, a config.Admission, o *admission.Options) error {
+// follow keeps the inventory of what runs, judged for the platforms that the
+// webhook judges for, and follows the cluster's exceptions.
+func (d *admissionDoor) follow(k *cluster.Connection, a config.Admission, nodes *cluster.Nodes, o *admission.Options) error {
 	settings := a.Kubernetes
 	if !settings.Inventory.Enabled && !settings.Exceptions.Enabled {
 		return nil
@@ -149,15 +162,15 @@ func (d *admissionDoor) follow(k *cluster.Connection, a config.Admission, o *adm
 		o.Metrics.Register(exceptions)
 	}
 	if settings.Inventory.Enabled {
-		wanted := settings.Inventory.InventoryConfig
-		wanted.Platforms = a.Platforms
-		running, err := cluster.NewInventory(wanted, cluster.InventoryDeps{
+		running, err := cluster.NewInventory(settings.Inventory.InventoryConfig, cluster.InventoryDeps{
 			Client: k.Client, Dynamic: k.Dynamic, Standings: o.Standings, Leader: leader, Cluster: a.Cluster,
-			Basis: d.basis, Admitted: o.Admissions, Home: d.home, Log: o.Log, Now: o.Now,
+			Platforms: func() []string { return d.webhook.Platforms() }, // it is made before anything runs
+			Basis:     d.basis, Admitted: o.Admissions, Home: d.home, Log: o.Log, Now: o.Now,
 		})
 		if err != nil {
 			return fmt.Errorf("admission.kubernetes.inventory: %w", err)
 		}
+		nodes.OnChange(running.Recheck)
 		d.parts = append(d.parts, running.Run)
 		o.Metrics.Register(running)
 	}

@@ -50,9 +50,12 @@ type Options struct {
 	// GetCertificate gives the certificate in force; nil for the files of
 	// Config.TLS. It is called with an empty hello too.
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	Metrics        *serve.Metrics
-	Log            *slog.Logger
-	Now            func() time.Time // nil: time.Now
+	// Ready tells what else keeps API servers from calling, such as an authority
+	// that they do not know yet; nil for nothing. It must not block.
+	Ready   func() error
+	Metrics *serve.Metrics
+	Log     *slog.Logger
+	Now     func() time.Time // nil: time.Now
 }
 
 // Webhook answers clusters. It is safe for concurrent use.
@@ -64,6 +67,7 @@ type Webhook struct {
 	namespaces  Namespaces
 	grants      func() []Grant
 	platforms   func() []string
+	callable    func() error // what Options.Ready says
 	resolutions *resolutions
 	figures     *figures
 	metrics     *serve.Metrics
@@ -94,9 +98,12 @@ func New(o Options) (*Webhook, error) {
 	if o.PullSecrets == nil {
 		o.PullSecrets = NoPullSecrets{}
 	}
+	if o.Ready == nil {
+		o.Ready = func() error { return nil }
+	}
 	w := &Webhook{
 		standings: o.Standings, admissions: o.Admissions, refused: o.Refused, remembered: make(chan gate.Admitted, maxRemembered), namespaces: o.Namespaces, grants: o.Grants, platforms: o.Platforms,
-		metrics: o.Metrics, log: o.Log, now: o.Now,
+		callable: o.Ready, metrics: o.Metrics, log: o.Log, now: o.Now,
 	}
 	w.figures = newFigures(o.Metrics, w)
 	w.resolutions, w.flights = newResolutions(o, w.figures), newFlights[gate.Standing](standingTime, o.Log)

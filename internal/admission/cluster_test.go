@@ -107,20 +107,20 @@ type registration struct {
 	change  func(*registrationv1.ValidatingWebhook)
 }
 
-// join registers the webhook with a cluster that has the namespaces shop and
-// kube-system.
-func join(t testing.TB, r registration) *cluster {
-	t.Helper()
+// rules are those of an installation, and subresources that bring no image.
+var rules = []registrationv1.RuleWithOperations{{
+	Operations: []registrationv1.OperationType{registrationv1.Create, registrationv1.Update},
+	Rule: registrationv1.Rule{APIGroups: []string{"", "apps", "batch"}, APIVersions: []string{"*"},
+		Resources: []string{"pods", "pods/ephemeralcontainers", "pods/resize", "replicationcontrollers", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "cronjobs"}},
+}}
+
+// hooks are the webhooks of the registration.
+func (r registration) hooks() (registrationv1.ValidatingWebhook, registrationv1.MutatingWebhook) {
 	if r.seconds == 0 {
 		r.seconds = 5
 	}
 	validate, mutate := r.url+"/validate", r.url+"/mutate"
 	effects, equivalent, again := registrationv1.SideEffectClassNoneOnDryRun, registrationv1.Equivalent, registrationv1.IfNeededReinvocationPolicy
-	rules := []registrationv1.RuleWithOperations{{
-		Operations: []registrationv1.OperationType{registrationv1.Create, registrationv1.Update},
-		Rule: registrationv1.Rule{APIGroups: []string{"", "apps", "batch"}, APIVersions: []string{"*"},
-			Resources: []string{"pods", "pods/ephemeralcontainers", "pods/resize", "replicationcontrollers", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "cronjobs"}},
-	}}
 	hook := registrationv1.ValidatingWebhook{
 		Name: "validate.pratique.io", ClientConfig: registrationv1.WebhookClientConfig{URL: &validate, CABundle: r.bundle}, Rules: rules,
 		FailurePolicy: &r.policy, MatchPolicy: &equivalent, SideEffects: &effects, TimeoutSeconds: &r.seconds, AdmissionReviewVersions: []string{"v1"},
@@ -129,11 +129,18 @@ func join(t testing.TB, r registration) *cluster {
 	if r.change != nil {
 		r.change(&hook)
 	}
-	pins := registrationv1.MutatingWebhook{
+	return hook, registrationv1.MutatingWebhook{
 		Name: "mutate.pratique.io", ClientConfig: registrationv1.WebhookClientConfig{URL: &mutate, CABundle: r.bundle}, Rules: rules,
 		FailurePolicy: &r.policy, MatchPolicy: &equivalent, SideEffects: &effects, TimeoutSeconds: &r.seconds, AdmissionReviewVersions: []string{"v1"},
 		NamespaceSelector: hook.NamespaceSelector, ObjectSelector: hook.ObjectSelector, MatchConditions: hook.MatchConditions, ReinvocationPolicy: &again,
 	}
+}
+
+// join registers the webhook with a cluster that has the namespaces shop and
+// kube-system.
+func join(t testing.TB, r registration) *cluster {
+	t.Helper()
+	hook, pins := r.hooks()
 	client := fake.NewClientset(named("shop"), named("kube-system"),
 		&registrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "pratique"}, Webhooks: []registrationv1.ValidatingWebhook{hook}},
 		&registrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "pratique"}, Webhooks: []registrationv1.MutatingWebhook{pins}})

@@ -245,11 +245,18 @@ func reasonOf(err error, what string) string {
 }
 
 func (r *rules) inquiry(w *Webhook, q *question, o *outcome) gate.Inquiry {
-	platforms := r.Platforms
-	if len(platforms) == 0 && w.platforms != nil {
-		platforms = w.platforms()
+	return gate.Inquiry{Reference: o.ref.String(), Digest: o.digest, Policy: o.settings.policy, Cluster: r.Cluster, Namespace: q.namespace, Platforms: w.platformsBy(r)}
+}
+
+// Platforms are those that an image is judged for: of the configuration in force,
+// else of the cluster's nodes; none for all that the image has.
+func (w *Webhook) Platforms() []string { return w.platformsBy(w.rules.Load()) }
+
+func (w *Webhook) platformsBy(r *rules) []string {
+	if len(r.Platforms) > 0 || w.platforms == nil {
+		return r.Platforms
 	}
-	return gate.Inquiry{Reference: o.ref.String(), Digest: o.digest, Policy: o.settings.policy, Cluster: r.Cluster, Namespace: q.namespace, Platforms: platforms}
+	return w.platforms()
 }
 
 // want asks for the analysis of what is not known, and tells the person.

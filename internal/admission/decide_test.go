@@ -342,3 +342,32 @@ func TestSurvives(t *testing.T) {
 	w = start(t, func(o *admission.Options) { o.Grants = func() []admission.Grant { panic("defect") } })
 	want(t, w, creation(pod(evil)), admission.Fail)
 }
+
+// TestPlatforms: those of the configuration in force come first, then what the
+// cluster's nodes report at that moment.
+func TestPlatforms(t *testing.T) {
+	g, nodes := told(), []string{"linux/amd64"}
+	w := start(t, func(o *admission.Options) {
+		o.Standings, o.Platforms = g, func() []string { return nodes }
+	})
+	judgedFor := func(platforms ...string) {
+		t.Helper()
+		want(t, w, creation(pod(good)), admission.Allow)
+		all := g.inquiries()
+		if last := all[len(all)-1]; !slices.Equal(last.Platforms, platforms) || !slices.Equal(w.Platforms(), platforms) {
+			t.Errorf("judged for %q, told %q, want %q", last.Platforms, w.Platforms(), platforms)
+		}
+	}
+	judgedFor("linux/amd64")
+	nodes = []string{"linux/amd64", "linux/arm64"}
+	judgedFor("linux/amd64", "linux/arm64")
+	nodes = nil
+	judgedFor()
+	nodes = []string{"linux/arm64"}
+	c := options(nil).Config
+	c.Platforms = []string{"linux/s390x"}
+	if err := w.Reload(c); err != nil {
+		t.Fatal(err)
+	}
+	judgedFor("linux/s390x")
+}

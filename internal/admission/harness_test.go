@@ -94,6 +94,15 @@ func (g *gateStub) Want(_ context.Context, i gate.Inquiry) error {
 	return g.wantErr
 }
 
+// turn changes the state of an image.
+func (g *gateStub) turn(ref string, state gate.State) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	st := g.verdicts[digestOf(ref)]
+	st.State = state
+	g.verdicts[digestOf(ref)] = st
+}
+
 func (g *gateStub) inquiries() []gate.Inquiry {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -138,6 +147,16 @@ func (s *registryStub) Resolve(ctx context.Context, ref image.Reference, c admis
 		return d, nil
 	}
 	return digestOf(ref.String()), nil
+}
+
+// move lets a tag stand for something else.
+func (s *registryStub) move(ref string, d digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.moved == nil {
+		s.moved = map[string]digest.Digest{}
+	}
+	s.moved[ref] = d
 }
 
 func (s *registryStub) resolved() []call {

@@ -34,17 +34,18 @@ func podOf(images ...string) *corev1.Pod {
 	return p
 }
 
-// TestFailurePolicies: whatever keeps the webhook from its work, the failure
-// policy of its registration decides, and the person is told the truth.
-func TestFailurePolicies(t *testing.T) {
+// failure is something that keeps the webhook from its work.
+type failure struct {
+	name    string
+	image   string
+	seconds int32
+	webhook func(t *testing.T) (url string, bundle []byte)
+	says    string // what the person is told when that counts as a refusal
+}
+
+func failures() []failure {
 	year := time.Now().AddDate(1, 0, 0)
-	cases := []struct {
-		name    string
-		image   string
-		seconds int32
-		webhook func(t *testing.T) (url string, bundle []byte)
-		says    string
-	}{
+	return []failure{
 		{"slow gate", good, 3, func(t *testing.T) (string, []byte) {
 			_, url, bundle, _ := serving(t, year, func(o *admission.Options) { g := told(); g.delay = time.Minute; o.Standings = g })
 			return url, bundle
@@ -87,7 +88,12 @@ func TestFailurePolicies(t *testing.T) {
 			return url, bundle
 		}, "certificate has expired"},
 	}
-	for _, tt := range cases {
+}
+
+// TestFailurePolicies: whatever keeps the webhook from its work, the failure
+// policy of its registration decides, and the person is told the truth.
+func TestFailurePolicies(t *testing.T) {
+	for _, tt := range failures() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			url, bundle := tt.webhook(t)
@@ -116,22 +122,29 @@ func TestDeniedThroughPlugin(t *testing.T) {
 	for _, policy := range []registrationv1.FailurePolicyType{registrationv1.Fail, registrationv1.Ignore} {
 		c := join(t, registration{url: url, bundle: bundle, policy: policy})
 		_, err := c.validate(change{object: podOf(good, "evil:1")})
-		if !apierrors.IsForbidden(err) {
-			t.Fatalf("%s: %v", policy, err)
-		}
-		wanted := `admission webhook "validate.pratique.io" denied the request: pratique: 1 of 2 images: evil:1 (` + digestOf(evil).String() + `): refused by policy "default": ` +
-			`1 critical vulnerability with a fix: CVE-2023-0286 openssl 1.1.1n-0+deb11u3 (fixed in 1.1.1n-0+deb11u4); mode policy; report: https://pratique.example/report/` + digestOf(evil).String()
-		if err.Error() != wanted {
-			t.Errorf("%s:\n%s\nwant\n%s", policy, err, wanted)
-		}
-		causes := err.(apierrors.APIStatus).Status().Details.Causes
-		if len(causes) != 1 || causes[0].Field != "spec.containers[1].image" {
-			t.Errorf("causes %+v", causes)
-		}
+		readsWell(t, err)
 		warnings, err := c.validate(change{object: podOf(doubt)})
 		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "3 medium vulnerabilities") || len(warnings[0]) > 256 {
 			t.Errorf("%v, %q", err, warnings)
 		}
+	}
+}
+
+// readsWell fails unless the error is the refusal of a pod of the images good and
+// evil, as a person can use it.
+func readsWell(t *testing.T, err error) {
+	t.Helper()
+	if !apierrors.IsForbidden(err) {
+		t.Fatal(err)
+	}
+	wanted := `admission webhook "validate.pratique.io" denied the request: pratique: 1 of 2 images: evil:1 (` + digestOf(evil).String() + `): refused by policy "default": ` +
+		`1 critical vulnerability with a fix: CVE-2023-0286 openssl 1.1.1n-0+deb11u3 (fixed in 1.1.1n-0+deb11u4); mode policy; report: https://pratique.example/report/` + digestOf(evil).String()
+	if err.Error() != wanted {
+		t.Errorf("\n%s\nwant\n%s", err, wanted)
+	}
+	causes := err.(apierrors.APIStatus).Status().Details.Causes
+	if len(causes) != 1 || causes[0].Field != "spec.containers[1].image" {
+		t.Errorf("causes %+v", causes)
 	}
 }
 
@@ -140,34 +153,50 @@ func TestDeniedThroughPlugin(t *testing.T) {
 func TestKindsThroughPlugin(t *testing.T) {
 	_, url, bundle, _ := serving(t, time.Now().Add(time.Hour), nil)
 	c := join(t, registration{url: url, bundle: bundle, policy: registrationv1.Fail})
-	always := corev1.ContainerRestartPolicyAlways
-	specs := map[string]corev1.PodSpec{
-		"containers":     {Containers: []corev1.Container{{Name: "a", Image: evil}}},
-		"initContainers": {InitContainers: []corev1.Container{{Name: "i", Image: evil, RestartPolicy: &always}}, Containers: []corev1.Container{{Name: "a", Image: good}}},
-		"ephemeralContainers": {Containers: []corev1.Container{{Name: "a", Image: good}},
-			EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "d", Image: evil}}}},
-		"volumes": {Containers: []corev1.Container{{Name: "a", Image: good}},
-			Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: evil}}}}},
-		"": {Containers: []corev1.Container{{Name: "a", Image: good}}},
-	}
-	meta := metav1.ObjectMeta{Name: "web", Namespace: "shop"}
-	for list, spec := range specs {
-		template := corev1.PodTemplateSpec{Spec: spec}
-		for _, object := range []runtime.Object{
-			&corev1.Pod{ObjectMeta: meta, Spec: spec},
-			&corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Template: &template}},
-			&appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Template: template}},
-			&appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Template: template}},
-			&appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Template: template}},
-			&appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Template: template}},
-			&batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Template: template}},
-			&batchv1.CronJob{ObjectMeta: meta, Spec: batchv1.CronJobSpec{JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: template}}}},
-		} {
+	for list, spec := range lists(evil) {
+		for _, object := range templated(spec) {
 			_, err := c.validate(change{object: object})
 			if refused := apierrors.IsForbidden(err); refused != (list != "") {
 				t.Errorf("%T with the image in %q: %v", object, list, err)
 			}
 		}
+	}
+}
+
+// lists has a pod for each list that names images, with the image in it; and one
+// without the image, by "".
+func lists(image string) map[string]corev1.PodSpec {
+	always := corev1.ContainerRestartPolicyAlways
+	fine := []corev1.Container{{Name: "a", Image: good}}
+	return map[string]corev1.PodSpec{
+		"":               {Containers: fine},
+		"containers":     {Containers: []corev1.Container{{Name: "a", Image: image}}},
+		"initContainers": {InitContainers: []corev1.Container{{Name: "i", Image: image}}, Containers: fine},
+		"sidecars":       {InitContainers: []corev1.Container{{Name: "i", Image: image, RestartPolicy: &always}}, Containers: fine},
+		"volumes":        {Containers: fine, Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: image}}}}},
+		ephemeral:        {Containers: fine, EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "d", Image: image}}}},
+	}
+}
+
+// ephemeral containers come to a pod that is there, never with a template.
+const ephemeral = "ephemeralContainers"
+
+// templated gives an object of each kind for a pod.
+func templated(spec corev1.PodSpec) []runtime.Object {
+	labels := map[string]string{"app": "web"}
+	meta, selector := metav1.ObjectMeta{Name: "web", Namespace: "shop"}, &metav1.LabelSelector{MatchLabels: labels}
+	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec}
+	job := batchv1.JobSpec{Template: *template.DeepCopy()}
+	job.Template.Spec.RestartPolicy = corev1.RestartPolicyNever
+	return []runtime.Object{
+		&corev1.Pod{ObjectMeta: meta, Spec: spec},
+		&corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Template: &template}},
+		&appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: selector, Template: template}},
+		&appsv1.ReplicaSet{ObjectMeta: meta, Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template}},
+		&appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template}},
+		&appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template}},
+		&batchv1.Job{ObjectMeta: meta, Spec: job},
+		&batchv1.CronJob{ObjectMeta: meta, Spec: batchv1.CronJobSpec{Schedule: "0 3 * * *", JobTemplate: batchv1.JobTemplateSpec{Spec: job}}},
 	}
 }
 

@@ -111,7 +111,8 @@ func (w *Webhook) ready(rw http.ResponseWriter, _ *http.Request) error {
 }
 
 // Ready tells why requests should go elsewhere, nil if they are welcome: there
-// is a configuration, a certificate that is valid now, and no end in sight.
+// is a configuration, a certificate that is valid now and known to API servers,
+// and no end in sight.
 func (w *Webhook) Ready() error {
 	if w.draining.Load() {
 		return errors.New("stopping")
@@ -126,7 +127,7 @@ func (w *Webhook) Ready() error {
 	if now := w.now(); !until.IsZero() && now.After(until) {
 		return fmt.Errorf("the certificate ran out at %s", until.UTC().Format(time.RFC3339))
 	}
-	return nil
+	return w.callable()
 }
 
 // certified tells until when the certificate is valid; zero for a server that

@@ -23,16 +23,19 @@ func TestReady(t *testing.T) {
 		name  string
 		until time.Time
 		fails error
+		ready error  // of Options.Ready
 		want  string // "": ready
 	}{
-		{"valid", now.Add(time.Hour), nil, ""},
-		{"ran out", now.Add(-time.Second), nil, "ran out"},
-		{"none", time.Time{}, errors.New("not made yet"), "no certificate"},
+		{"valid", now.Add(time.Hour), nil, nil, ""},
+		{"ran out", now.Add(-time.Second), nil, nil, "ran out"},
+		{"none", time.Time{}, errors.New("not made yet"), nil, "no certificate"},
+		{"not announced", now.Add(time.Hour), nil, errors.New("the cluster does not know it"), "the cluster does not know it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			pair, _ := certificate(t, tt.until)
 			w := start(t, func(o *admission.Options) {
 				o.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair, tt.fails }
+				o.Ready = func() error { return tt.ready }
 			})
 			rec := get(t, w, "/readyz")
 			if (rec.Code == http.StatusOK) != (tt.want == "") || !strings.Contains(rec.Body.String(), tt.want) {

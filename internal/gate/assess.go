@@ -143,9 +143,9 @@ func (a *assessor) index(ctx context.Context, q question, d digest.Digest, f *fa
 		return Standing{State: StateFail, Digest: d, Message: "the index is too large, or indexes lie too deep in each other"}
 	}
 	var worst *Standing
-	for _, c := range f.Children {
-		if !counts(c.Platform, platforms) || ctx.Err() != nil {
-			continue
+	for _, c := range running(f.Children, platforms) {
+		if ctx.Err() != nil {
+			break
 		}
 		s := a.manifest(ctx, q, c.Digest, platforms, depth+1)
 		if c.Platform != "" {
@@ -162,18 +162,6 @@ func (a *assessor) index(ctx context.Context, q question, d digest.Digest, f *fa
 		return Standing{State: StateUnknown, Digest: d, Message: fmt.Sprintf("the index has no image for %v", platforms)}
 	}
 	return *worst
-}
-
-// counts tells whether a child of an index is one that may run. One without a
-// platform may: nodes then look into its configuration. Where one side names no
-// variant ("linux/arm64", "linux/arm64/v8"), any will do.
-func counts(platform string, platforms []string) bool {
-	if platform == "unknown/unknown" { // an attestation, as BuildKit marks it
-		return false
-	}
-	return platform == "" || len(platforms) == 0 || slices.ContainsFunc(platforms, func(wanted string) bool {
-		return platform == wanted || strings.HasPrefix(platform, wanted+"/") || strings.HasPrefix(wanted, platform+"/")
-	})
 }
 
 // severity orders states: the worse, the higher.

@@ -298,9 +298,9 @@ func (d *distant) verdict(ctx context.Context, m digest.Digest, sel bundle.Selec
 	return v, nil
 }
 
-// wish names what is the same wish.
+// wish names what is the same wish. Others may be reading the caller's platforms.
 func wish(i Inquiry) string {
-	slices.Sort(i.Platforms)
+	i.Platforms = slices.Sorted(slices.Values(i.Platforms))
 	raw, _ := json.Marshal(i) // strings alone
 	return digest.FromBytes(raw).Encoded()
 }

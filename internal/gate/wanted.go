@@ -247,10 +247,7 @@ func (g *Gate) lookInto(ctx context.Context, q Question, d digest.Digest, platfo
 	if err != nil || depth >= maxNesting || len(f.Children) > maxChildren {
 		return err
 	}
-	for _, c := range f.Children {
-		if !counts(c.Platform, platforms) {
-			continue
-		}
+	for _, c := range running(f.Children, platforms) {
 		err := g.lookInto(ctx, q, c.Digest, platforms, depth+1)
 		if err != nil && !errors.Is(err, image.ErrManifestUnknown) { // a sparse index
 			return err

@@ -92,6 +92,7 @@ const (
 
 var (
 	errNoCertificate = errors.New("the webhook has no certificate yet")
+	errNotAnnounced  = errors.New("the webhook configurations do not have the webhook's authority yet")
 	errExpired       = errors.New("the webhook's certificate has expired")
 	errConflicts     = errors.New("others kept changing it")
 )
@@ -144,8 +145,10 @@ func (c *Certificates) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, e
 func (c *Certificates) Ready() error {
 	t := c.current.Load()
 	switch {
-	case t == nil || !c.settled.Load():
+	case t == nil:
 		return errNoCertificate
+	case !c.settled.Load():
+		return errNotAnnounced
 	case !c.now().Before(t.leaf.cert.NotAfter):
 		return errExpired
 	}

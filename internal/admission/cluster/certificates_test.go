@@ -252,6 +252,32 @@ func TestDeletedSecret(t *testing.T) {
 	}
 }
 
+// A certificate that API servers do not trust is of no use to them.
+func TestNotReadyBeforeItIsAnnounced(t *testing.T) {
+	s, clock := newStandin(t, "certificates"), newClock()
+	newHooks(s)
+	var refused atomic.Bool
+	refused.Store(true)
+	s.refuse = func(verb string, _ ask) int {
+		if verb == "patch" && refused.Load() {
+			return http.StatusForbidden
+		}
+		return 0
+	}
+	c := replica(t, s, clock)
+	if err := cluster.Pass(t.Context(), c); err == nil {
+		t.Error("no caBundle may be written, and nothing is said")
+	}
+	if shown(t, c) == nil || c.Ready() == nil || !strings.Contains(c.Ready().Error(), "authority") {
+		t.Errorf("ready: %v", c.Ready())
+	}
+	refused.Store(false)
+	pass(t, c)
+	if err := c.Ready(); err != nil {
+		t.Error(err)
+	}
+}
+
 // The cluster was off until everything had expired.
 func TestEverythingExpired(t *testing.T) {
 	s, clock := newStandin(t, "certificates"), newClock()

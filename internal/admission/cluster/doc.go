@@ -1,6 +1,7 @@
 // Package cluster is what the admission webhook has to do with the cluster it
-// serves: its certificate, what namespaces say of themselves, the pull secrets
-// of pods, the digests of tags, and the inventory of what runs.
+// serves: its certificate, what namespaces say of themselves, the platforms of
+// nodes, the pull secrets of pods, the digests of tags, and the inventory of what
+// runs.
 //
 // It must not know how a review is decided: the webhook uses it through
 // interfaces of its own. Nothing here is asked for a verdict; the inventory asks
@@ -21,6 +22,7 @@
 //	certificates  cluster  admissionregistration.k8s.io  validatingwebhookconfigurations  webhooks  get list watch patch
 //	certificates  cluster  admissionregistration.k8s.io  mutatingwebhookconfigurations    webhooks  get list watch patch
 //	namespaces    cluster  core                          namespaces                       *         get list watch
+//	nodes         cluster  core                          nodes                            *         list watch
 //	pullsecrets   cluster  core                          serviceaccounts                  *         get
 //	pullsecrets   cluster  core                          secrets                          *         get
 //	inventory     cluster  core                          pods                             *         get list watch

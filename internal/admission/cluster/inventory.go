@@ -32,8 +32,6 @@ type InventoryConfig struct {
 	Interval time.Duration `yaml:"interval"`
 	// Rate is how many images are asked about in a second, at most. Default 20.
 	Rate float64 `yaml:"rate"`
-	// Platforms are those of an index that count. None: all that it has.
-	Platforms []string `yaml:"platforms"`
 	// Analyse asks for the analysis of images that run and are not known.
 	Analyse bool `yaml:"analyse"`
 	// Events makes Kubernetes Events on workloads whose images stand differently
@@ -103,6 +101,7 @@ type Inventory struct {
 	client    kubernetes.Interface
 	dynamic   dynamic.Interface
 	standings gate.Standings
+	platforms func() []string
 	own       string // Pratique's own namespace
 	cluster   string
 	basis     func(context.Context) string
@@ -130,6 +129,9 @@ type InventoryDeps struct {
 	Client    kubernetes.Interface
 	Dynamic   dynamic.Interface // for reports
 	Standings gate.Standings
+	// Platforms gives those of an index that count, none for all that it has; nil
+	// for none. It must not block.
+	Platforms func() []string
 	Leader    *Leader // has the inventory write on one replica
 	// Cluster is the name by which others know this one.
 	Cluster string
@@ -152,9 +154,12 @@ func NewInventory(cfg InventoryConfig, d InventoryDeps) (*Inventory, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	if d.Platforms == nil {
+		d.Platforms = func() []string { return nil }
+	}
 	cfg = cfg.withDefaults()
 	i := &Inventory{
-		config: cfg, client: d.Client, dynamic: d.Dynamic, standings: d.Standings, own: d.Leader.config.Namespace,
+		config: cfg, client: d.Client, dynamic: d.Dynamic, standings: d.Standings, platforms: d.Platforms, own: d.Leader.config.Namespace,
 		cluster: d.Cluster, basis: d.Basis, admitted: d.Admitted, home: d.Home, log: d.Log, now: d.Now,
 		figures: newFigures(), table: newTable(), owners: newOwners(d.Client),
 		pace: rate.NewLimiter(rate.Limit(cfg.Rate), max(1, int(cfg.Rate))),
@@ -328,7 +333,7 @@ func (i *Inventory) standing(ctx context.Context, s subject) gate.Standing {
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	inquiry := gate.Inquiry{Reference: s.reference, Digest: s.digest, Cluster: i.cluster, Namespace: s.namespace, Platforms: i.config.Platforms}
+	inquiry := gate.Inquiry{Reference: s.reference, Digest: s.digest, Cluster: i.cluster, Namespace: s.namespace, Platforms: i.platforms()}
 	st := i.standings.Standing(ctx, inquiry)
 	// What is pending has been analysed, and nobody has judged it by the rules of now.
 	if (st.State == gate.StateUnknown && i.config.Analyse || st.State == gate.StatePending) && i.leads() {

@@ -29,16 +29,18 @@ type standings struct {
 	states map[digest.Digest]gate.State
 	asked  map[digest.Digest]int
 	wanted map[digest.Digest]int
+	counts map[digest.Digest][]string // platforms of the last question
 }
 
 func newStandings() *standings {
-	return &standings{states: map[digest.Digest]gate.State{}, asked: map[digest.Digest]int{}, wanted: map[digest.Digest]int{}}
+	return &standings{states: map[digest.Digest]gate.State{}, asked: map[digest.Digest]int{}, wanted: map[digest.Digest]int{}, counts: map[digest.Digest][]string{}}
 }
 
 func (s *standings) Standing(_ context.Context, i gate.Inquiry) gate.Standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked[i.Digest]++
+	s.counts[i.Digest] = i.Platforms
 	state := s.states[i.Digest]
 	if state == "" {
 		state = gate.StateUnknown
@@ -58,6 +60,12 @@ func (s *standings) set(d digest.Digest, state gate.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.states[d] = state
+}
+
+func (s *standings) platforms(d digest.Digest) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[d]
 }
 
 func (s *standings) times(d digest.Digest) (asked, wanted int) {

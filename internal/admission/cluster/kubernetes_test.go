@@ -58,9 +58,10 @@ func TestKubernetes(t *testing.T) {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"team": name}}}
 		must(t)(k.admin.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}))
 	}
-	k.grant(granted(t, "certificates", "namespaces", "pullsecrets", "inventory", "leader", "events", "reports", "exceptions", "eviction"))
+	k.grant(granted(t, "certificates", "namespaces", "nodes", "pullsecrets", "inventory", "leader", "events", "reports", "exceptions", "eviction"))
 	t.Run("certificates", k.certificates)
 	t.Run("look-ups", k.lookUps)
+	t.Run("nodes", k.nodes)
 	t.Run("inventory", k.inventory)
 	t.Run("exceptions", k.exceptions)
 }
@@ -247,6 +248,20 @@ func (k *realCluster) lookUps(t *testing.T) {
 	if err != nil || !slices.Equal(users(found), []string{"registry.example.com"}) {
 		t.Errorf("%v, %v", found, err)
 	}
+}
+
+func (k *realCluster) nodes(t *testing.T) {
+	n, err := cluster.NewNodes(k.user, silent())
+	must(t)(n, err)
+	start(t, n.Run)
+	for name, architecture := range map[string]string{"a": "amd64", "b": "arm64"} {
+		joins := node("linux", architecture)
+		joins.Name = name
+		must(t)(k.admin.CoreV1().Nodes().Create(t.Context(), &joins, metav1.CreateOptions{}))
+	}
+	become(t, n, "the platforms of the nodes", "linux/amd64", "linux/arm64")
+	must(t)(nil, k.admin.CoreV1().Nodes().Delete(t.Context(), "b", metav1.DeleteOptions{}))
+	become(t, n, "one has left", "linux/amd64")
 }
 
 // deploy makes a Deployment, its ReplicaSet and a pod that runs, as controllers

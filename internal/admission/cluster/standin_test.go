@@ -54,7 +54,7 @@ type ask struct{ group, version, namespace, resource, name, sub string }
 
 // kinds of the resources, for lists.
 var kinds = map[string]string{
-	"secrets": "Secret", "namespaces": "Namespace", "serviceaccounts": "ServiceAccount", "pods": "Pod", "events": "Event",
+	"secrets": "Secret", "namespaces": "Namespace", "serviceaccounts": "ServiceAccount", "pods": "Pod", "nodes": "Node", "events": "Event",
 	"replicasets": "ReplicaSet", "jobs": "Job", "leases": "Lease", "policyreports": "PolicyReport", "reports": "Report",
 	"imageexceptions":                 "ImageException",
 	"validatingwebhookconfigurations": "ValidatingWebhookConfiguration", "mutatingwebhookconfigurations": "MutatingWebhookConfiguration",
