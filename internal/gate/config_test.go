@@ -74,7 +74,7 @@ func TestValidate(t *testing.T) {
 		{"another case", func(c *gate.Config) { c.OnGap = "Allow" }, []string{`gate.on_gap: "Allow" is none of deny, allow`}},
 		{"push unknown", func(c *gate.Config) { c.Push = "refuse" }, []string{"gate.push"}},
 		{"everything empty", func(c *gate.Config) { *c = gate.Config{} }, []string{
-			"gate.mode", "gate.push", "gate.on_gap", "gate.on_error", "gate.unmapped", "gate.unscannable", "gate.artifacts", "gate.tombstones", "gate.wait", "gate.grant", "gate.max_data_age",
+			"gate.mode", "gate.push", "gate.on_gap", "gate.on_error", "gate.unmapped", "gate.unscannable", "gate.artifacts", "gate.tombstones", "gate.wait", "gate.grant", "gate.max_data_age", "gate.cluster_exceptions",
 		}},
 		{"negative wait", func(c *gate.Config) { c.Wait = -1 }, []string{"gate.wait: must be longer"}},
 		{"a rule for nothing", rule("", gate.Settings{Mode: "passive"}), []string{"gate.rules[0].match.repository: missing"}},
