@@ -66,7 +66,7 @@ policy, and refused, with the reason, when it fails.`,
 	root.PersistentFlags().StringArrayVar(&flags.set, "set", nil, "one setting, as in --set gate.mode=passive (repeatable)")
 	root.AddCommand(
 		newServeCommand(&flags), newAdmissionCommand(&flags), newScanCommand(&flags), newCheckCommand(), newFeedsCommand(&flags), newPolicyCommand(), newAuditCommand(), newBreakGlassCommand(), newQuarantineCommand(),
-		newConfigCommand(&flags), newAuthCommand(&flags), newSystemCommand(), newVersionCommand(),
+		newConfigCommand(&flags), newAuthCommand(&flags), newSystemCommand(), newDoctorCommand(), newVersionCommand(),
 	)
 	return root
 }
