@@ -220,7 +220,7 @@ func (a *answer) readError() {
 // errRealm: the token service is somewhere else, and is not shown a password.
 var errRealm = errors.New("the challenge leads to another place, which is not shown the password")
 
-// errLogin: the token service does not take the name and password.
+// errLogin: the token service does not take the name and password, or wants one.
 var errLogin = errors.New("the token service does not take the name and password")
 
 // token asks the token service of the challenge, which has to be at the proxy's host
@@ -250,6 +250,8 @@ func (r *registry) token(ctx context.Context, params map[string]string, scope st
 		return "", fmt.Errorf("ask the token service %s: %w", realm.Host, err)
 	case a.status == http.StatusUnauthorized && r.username != "":
 		return "", errLogin
+	case a.status == http.StatusUnauthorized:
+		return "", fmt.Errorf("%w of nobody", errLogin)
 	case a.status != http.StatusOK:
 		return "", fmt.Errorf("the token service answers %s", a)
 	}

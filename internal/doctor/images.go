@@ -57,12 +57,18 @@ func (d *doctor) checkImages(ctx context.Context, reachable bool) {
 // whether it has tried the layers too, which only those can who are shown the manifest.
 func (d *doctor) checkBad(ctx context.Context, name, repository, identifier, namespace string) (layers bool) {
 	d.progress("asking for %s of %s", identifier, repository)
+	var stone digest.Digest // that a refused tag is answered with
 	get := func(name, method, identifier string) answer {
 		a, err := d.registry.patiently(ctx, manifest(method, repository, identifier, namespace))
-		if err == nil && a.tombstone() {
-			name += ", tombstone"
-			a, err = d.registry.patiently(ctx, manifest(method, repository, a.digest().String(), namespace))
+		switch {
+		case err == nil && a.tombstone():
+			stone = a.digest()
+			a, err = d.registry.patiently(ctx, manifest(method, repository, stone.String(), namespace))
 			a.header.Del("Docker-Content-Digest") // of the stone, not of the image
+			name += ", tombstone"
+		case err == nil && method == http.MethodHead && a.status == http.StatusOK && stone != "" && a.digest() == stone:
+			d.report.ok(name, "", "HTTP 200, for the tombstone")
+			return a
 		}
 		d.judgeBad(name, a, err)
 		return a
@@ -98,7 +104,7 @@ func (d *doctor) judgeBad(name string, a answer, err error) {
 	warning := a.warning()
 	switch {
 	case err != nil:
-		d.report.gap(name, "", "%v", err)
+		d.report.gap(name, advice(err), "%v", err)
 	case a.status == http.StatusForbidden && len(a.body) == 0: // HEAD has no words
 		d.report.ok(name, "", "HTTP 403")
 	case a.status == http.StatusForbidden && a.code == "DENIED" && strings.HasPrefix(a.message, refusal) && a.message == d.said:
@@ -121,7 +127,7 @@ func (d *doctor) judgeBad(name string, a answer, err error) {
 	case a.status == http.StatusTooManyRequests:
 		d.report.gap(name, "ask again in a moment, or with a longer --timeout", "%s", a)
 	case a.status == http.StatusUnauthorized:
-		d.report.gap(name, "name a user or robot that may pull with --user and --password-file", "%s", a)
+		d.report.gap(name, toldWho, "%s", a)
 	default:
 		d.report.gap(name, "", "%s", a)
 	}
@@ -195,7 +201,7 @@ func (d *doctor) checkGood(ctx context.Context) {
 	layers := layersOf(a.body)
 	switch {
 	case err != nil:
-		d.report.gap(name, "", "%v", err)
+		d.report.gap(name, advice(err), "%v", err)
 		return
 	case a.status == http.StatusForbidden:
 		d.report.failed(name, "the message says what has to change; `pratique check` shows more", "%s", a)

@@ -134,6 +134,8 @@ func (d *doctor) checkLogin(ctx context.Context, ping answer) {
 	switch {
 	case errors.Is(err, errRealm):
 		d.report.failed(name, "give --proxy the address that clients use, or mend auth.token.realm", "%v", err)
+	case errors.Is(err, errLogin) && d.Username == "":
+		d.report.gap(name, advice(err), "anonymous: %v", err)
 	case errors.Is(err, errLogin):
 		d.report.failed(name, "`pratique auth` makes users and robots; --user and --password-file name one", "%s: %v", who, err)
 	case err != nil:
@@ -141,10 +143,20 @@ func (d *doctor) checkLogin(ctx context.Context, ping answer) {
 	case a.status == http.StatusOK:
 		d.report.ok(name, "", "%s: %s challenge, tokens from %s", who, scheme, params["realm"])
 	case d.Username == "":
-		d.report.gap(name, "name a user or robot that may pull with --user and --password-file", "anonymous clients are let nowhere: %s", a)
+		d.report.gap(name, toldWho, "anonymous clients are let nowhere: %s", a)
 	default:
 		d.report.failed(name, "", "%s: %s", who, a)
 	}
+}
+
+const toldWho = "name a user or robot that may pull with --user and --password-file"
+
+// advice is what to do about an answer that did not come.
+func advice(err error) string {
+	if errors.Is(err, errLogin) || errors.Is(err, errRealm) {
+		return toldWho
+	}
+	return ""
 }
 
 // checkMirrors asks for every registry whether the proxy answers for it as a
@@ -160,11 +172,11 @@ func (d *doctor) checkMirrors(ctx context.Context, reachable bool) {
 		a, err := d.registry.ask(ctx, manifest(http.MethodHead, "pratique-doctor/probe", "latest", host))
 		switch {
 		case err != nil:
-			d.report.gap(name, "", "%v", err)
+			d.report.gap(name, advice(err), "%v", err)
 		case a.header.Get("OCI-Namespace") == host:
 			d.report.ok(name, "", "answers for ns=%s", host)
 		case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
-			d.report.gap(name, "name a user or robot that may pull with --user and --password-file", "these credentials are not told: %s", a)
+			d.report.gap(name, toldWho, "these credentials are not told: %s", a)
 		default:
 			d.report.failed(name, fmt.Sprintf("add an upstream with prefix: %s (or with it among hostnames)", host), "the proxy does not know the registry %s: HTTP %d", host, a.status)
 		}

@@ -161,6 +161,7 @@ func TestLogIn(t *testing.T) {
 		password bool // is shown to the door
 	}{
 		{"nobody", service(own, http.StatusOK), "", doctor.OK, "anonymous", false},
+		{"nobody, where that is not enough", service(own, http.StatusUnauthorized), "", doctor.NotChecked, "--user", false},
 		{"somebody", service(own, http.StatusOK), "robot+node", doctor.OK, "robot+node", true},
 		{"a wrong password", service(own, http.StatusUnauthorized), "robot+node", doctor.Failed, "does not take", true},
 		{"a realm elsewhere", service(elsewhere, http.StatusOK), "robot+node", doctor.Failed, "auth.token.realm", false},

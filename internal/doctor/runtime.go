@@ -138,7 +138,7 @@ func (d *doctor) judgePull(name string, p program, out string, err error) {
 	_, reason, told := strings.Cut(flat, refusal)
 	switch {
 	case told:
-		d.report.ok(name, "", "%s%s", refusal, firstLine(reason))
+		d.report.ok(name, "", "%s", firstLine(refusal+reason))
 	case strings.Contains(out, "403 Forbidden") && d.bad.registry != "" && d.led[d.bad.registry]:
 		d.report.ok(name, "containerd before 2.3 does not show the reason: the proxy's log and `pratique audit` have it", "403 Forbidden, and hosts.toml leads to the proxy alone")
 	case strings.Contains(out, "403 Forbidden") && d.bad.registry == "":
