@@ -86,7 +86,7 @@ func (f *doctorFlags) define(cmd *cobra.Command) {
 	flags.StringVar(&o.ContainerdConfig, "containerd-config", doctor.DefaultContainerdConfig, "configuration of containerd")
 	flags.StringVar(&o.RegistriesConf, "registries-conf", doctor.DefaultRegistriesConf, "registries of CRI-O and podman; with the folder of that name and .d, and policy.json beside it")
 	flags.StringVar(&o.DockerConfig, "docker-config", doctor.DefaultDockerConfig, "configuration of the docker engine")
-	flags.StringVar(&o.Runtime, "runtime", "none", "runtime that pulls the bad image: none, auto, "+strings.Join(doctor.Runtimes(), ", "))
+	flags.StringVar(&o.Runtime, "runtime", "none", "runtime that pulls the bad image: none, auto (crictl, or else each that is there), "+strings.Join(doctor.Runtimes(), ", "))
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "file that leads to the cluster whose admission is tried")
 	flags.BoolVar(&f.inCluster, "in-cluster", false, "try the admission of the cluster that this runs in")
 	flags.StringVar(&o.Namespace, "namespace", "default", "namespace of the Pods of the dry run")
@@ -196,21 +196,23 @@ func resultOf(c doctor.Check) string {
 	return string(c.Result)
 }
 
-// explanations are what the table has no room for: what was seen, where that is cut
-// or not well, and what to do, once for checks in a row that want the same.
+// explanations are what the table has no room for: what was seen, where that is cut,
+// and what to do, once for all checks that want the same.
 func explanations(checks []doctor.Check) string {
 	var b strings.Builder
-	last := ""
+	told := map[string]bool{"": true}
 	for _, c := range checks {
-		bad := c.Asked && c.Result != doctor.OK
-		if !bad && c.Next == "" && shorten(c.Detail) == c.Detail {
-			continue
+		cut, next := shorten(c.Detail) != c.Detail, !told[c.Next]
+		if cut || next {
+			fmt.Fprintf(&b, "\n%s (%s)\n", printable(c.Name), resultOf(c))
 		}
-		fmt.Fprintf(&b, "\n%s (%s)\n  seen:  %s\n", printable(c.Name), resultOf(c), printable(c.Detail))
-		if c.Next != "" && c.Next != last {
+		if cut {
+			fmt.Fprintf(&b, "  seen:  %s\n", printable(c.Detail))
+		}
+		if next {
 			fmt.Fprintf(&b, "  to do: %s\n", printable(c.Next))
 		}
-		last = c.Next
+		told[c.Next] = true
 	}
 	return b.String()
 }

@@ -104,7 +104,7 @@ func (a answer) String() string {
 func (a answer) warning() string {
 	text := a.header.Get("Warning")
 	if _, quoted, ok := strings.Cut(text, `"`); ok {
-		return strings.TrimSuffix(quoted, `"`)
+		return strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `\"`, `"`)
 	}
 	return text
 }
@@ -220,8 +220,11 @@ func (a *answer) readError() {
 // errRealm: the token service is somewhere else, and is not shown a password.
 var errRealm = errors.New("the challenge leads to another place, which is not shown the password")
 
-// errLogin: the token service does not take the name and password, or wants one.
-var errLogin = errors.New("the token service does not take the name and password")
+// errLogin: the token service does not take the name and password, or wants them.
+var (
+	errLogin     = errors.New("the token service does not take the name and password")
+	errAnonymous = errors.New("the token service gives anonymous clients no token for it")
+)
 
 // token asks the token service of the challenge, which has to be at the proxy's host
 // to be shown a password.
@@ -251,7 +254,7 @@ func (r *registry) token(ctx context.Context, params map[string]string, scope st
 	case a.status == http.StatusUnauthorized && r.username != "":
 		return "", errLogin
 	case a.status == http.StatusUnauthorized:
-		return "", fmt.Errorf("%w of nobody", errLogin)
+		return "", errAnonymous
 	case a.status != http.StatusOK:
 		return "", fmt.Errorf("the token service answers %s", a)
 	}

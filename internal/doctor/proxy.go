@@ -134,8 +134,8 @@ func (d *doctor) checkLogin(ctx context.Context, ping answer) {
 	switch {
 	case errors.Is(err, errRealm):
 		d.report.failed(name, "give --proxy the address that clients use, or mend auth.token.realm", "%v", err)
-	case errors.Is(err, errLogin) && d.Username == "":
-		d.report.gap(name, advice(err), "anonymous: %v", err)
+	case errors.Is(err, errAnonymous):
+		d.report.gap(name, advice(err), "%v", err)
 	case errors.Is(err, errLogin):
 		d.report.failed(name, "`pratique auth` makes users and robots; --user and --password-file name one", "%s: %v", who, err)
 	case err != nil:
@@ -153,7 +153,7 @@ const toldWho = "name a user or robot that may pull with --user and --password-f
 
 // advice is what to do about an answer that did not come.
 func advice(err error) string {
-	if errors.Is(err, errLogin) || errors.Is(err, errRealm) {
+	if errors.Is(err, errLogin) || errors.Is(err, errAnonymous) {
 		return toldWho
 	}
 	return ""

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// RuntimeAuto takes the runtimes that are there.
+// RuntimeAuto takes crictl if it is there, else all of the others that are.
 const RuntimeAuto = "auto"
 
 const (
@@ -69,8 +69,8 @@ func (d *doctor) checkRuntimes(ctx context.Context) {
 			found = append(found, p)
 		}
 	}
-	if d.Runtime == RuntimeAuto && slices.ContainsFunc(found, func(p program) bool { return p.name == "crictl" }) {
-		found = slices.DeleteFunc(found, func(p program) bool { return p.name == "ctr" }) // crictl asks as the kubelet does
+	if len(found) > 0 && found[0].name == "crictl" {
+		found = found[:1] // it asks as the kubelet does, whatever else is on the node
 	}
 	if len(found) == 0 {
 		d.report.gap("runtime", "run it where the runtime is, or name another with --runtime", "there is no %s", strings.ReplaceAll(d.Runtime, RuntimeAuto, strings.Join(Runtimes(), ", ")))
@@ -119,7 +119,7 @@ func (d *doctor) checkRuntime(ctx context.Context, p program) {
 	if !present {
 		_, _ = d.run(context.WithoutCancel(ctx), p, cleanUp, p.removal)
 	}
-	d.judgePull(name, p, out, err)
+	d.judgePull(name, out, err)
 }
 
 func (d *doctor) removePulled(ctx context.Context, p program, present bool) {
@@ -133,7 +133,7 @@ func (d *doctor) removePulled(ctx context.Context, p program, present bool) {
 
 // judgePull says what a pull that failed comes to. Only the proxy's own words prove
 // that it was the proxy.
-func (d *doctor) judgePull(name string, p program, out string, err error) {
+func (d *doctor) judgePull(name, out string, err error) {
 	flat := strings.ReplaceAll(out, `\"`, `"`)
 	_, reason, told := strings.Cut(flat, refusal)
 	switch {
@@ -146,7 +146,7 @@ func (d *doctor) judgePull(name string, p program, out string, err error) {
 	case errors.Is(err, context.DeadlineExceeded):
 		d.report.gap(name, "--timeout allows more; a pull that hangs may be on its way to a registry that is closed off", "not done after %s", d.Timeout)
 	default:
-		d.report.gap(name, "a pull that fails for another reason proves nothing: mend that, and ask again", "%s: %s", p.name, cmp.Or(lastLine(flat), err.Error()))
+		d.report.gap(name, "a pull that fails for another reason proves nothing: mend that, and ask again", "%s", cmp.Or(lastLine(flat), err.Error()))
 	}
 }
 
