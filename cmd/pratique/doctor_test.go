@@ -178,8 +178,10 @@ func TestDoctorContainerd(t *testing.T) {
 	path := t.TempDir()
 	ctr.Script(path)
 	t.Setenv("PATH", path+":"+os.Getenv("PATH"))
-	_, flags := emptyNode(t)
-	flags = append(flags, "--bad-image", c.bad, "--runtime", "ctr", "--containerd-config-dir", ctr.Hosts)
+	dir, flags := emptyNode(t)
+	flags = append(flags, "--bad-image", c.bad, "--runtime", "ctr")
+	config := "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"" + ctr.Hosts + "\"\n"
+	fatal(t, os.WriteFile(filepath.Join(dir, "config.toml"), []byte(config), 0o644))
 	host := "[host.\"http://" + c.gate.registry + "\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
 	write := func(text string) {
 		t.Helper()
@@ -187,9 +189,9 @@ func TestDoctorContainerd(t *testing.T) {
 		fatal(t, os.WriteFile(filepath.Join(ctr.Hosts, "_default", "hosts.toml"), []byte(text), 0o644))
 	}
 	write("server = \"http://" + c.gate.registry + "\"\n" + host)
-	e := c.doctor(t, 2, flags...) // containerd's configuration is not there
+	e := c.doctor(t, 0, flags...)
 	e.expect(t, "containerd, "+c.origin.registry, "ok", "the proxy is the only host")
-	e.expect(t, "containerd, config_path", "not checked")
+	e.expect(t, "containerd, config_path", "ok", ctr.Hosts)
 	e.expect(t, "runtime, ctr", "ok")
 
 	write(host) // a mirror: containerd goes on to the origin

@@ -29,17 +29,11 @@ func (d *doctor) checkNode() {
 
 // checkContainerd looks at containerd's files, and reports whether there are any.
 func (d *doctor) checkContainerd() bool {
-	dir := d.HostsDir
-	if dir == "" {
-		dir = DefaultHostsDir
-	}
-	if !d.exists(d.ContainerdConfig) && !d.exists(dir) {
+	if !d.exists(d.ContainerdConfig) && !d.exists(d.hosts()) {
 		return false
 	}
-	configured, used := d.checkContainerdConfig()
-	if d.HostsDir == "" && configured != "" {
-		dir = configured
-	}
+	used := d.checkContainerdConfig()
+	dir := d.hosts()
 	if !used && !d.exists(dir) {
 		return false
 	}
@@ -62,6 +56,20 @@ func (d *doctor) checkContainerd() bool {
 			"there is no folder %s: images of registries that have no folder come past the proxy", path.Join(dir, defaultHosts))
 	}
 	return true
+}
+
+// hosts is the folder of the hosts.toml files: the one that is named, or that
+// containerd is told of, or the usual one.
+func (d *doctor) hosts() string {
+	if d.HostsDir != "" {
+		return d.HostsDir
+	}
+	if c, err := d.readContainerdConfig(); err == nil {
+		if _, configured := judgeContainerdConfig(c, ""); configured != "" {
+			return configured
+		}
+	}
+	return DefaultHostsDir
 }
 
 // registryOf is the registry that a folder is for.

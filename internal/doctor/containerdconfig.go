@@ -75,26 +75,26 @@ func (c *containerdConfig) merge(other containerdConfig) {
 	}
 }
 
-// checkContainerdConfig looks whether containerd is told of the folder. It answers the
-// one that it is told of, and whether a kubelet can pull by it at all.
-func (d *doctor) checkContainerdConfig() (configured string, used bool) {
+// checkContainerdConfig looks whether containerd is told of the folder, and reports
+// whether a kubelet can pull by it at all.
+func (d *doctor) checkContainerdConfig() (used bool) {
 	const name = "containerd, config_path"
 	c, err := d.readContainerdConfig()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		d.report.gap(name, "name the file with --containerd-config, or write one (deploy/nodes/containerd): most versions read no hosts.toml without it",
 			"%s is not there", d.ContainerdConfig)
-		return "", true
+		return true
 	case err != nil:
 		d.report.gap(name, "", "%s: %s", d.ContainerdConfig, firstLine(err.Error()))
-		return "", true
+		return true
 	case c.off():
 		d.report.unasked(name, "%s switches the plugin cri off, as docker's containerd does: no kubelet pulls by it", d.ContainerdConfig)
-		return "", false
+		return false
 	}
-	j, configured := judgeContainerdConfig(c, d.HostsDir)
+	j, _ := judgeContainerdConfig(c, d.HostsDir)
 	d.report.judge(name, j)
-	return configured, true
+	return true
 }
 
 // judgeContainerdConfig says whether what pulls is told where the hosts.toml files

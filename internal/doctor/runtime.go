@@ -102,6 +102,10 @@ func (d *doctor) find(name string) string {
 // there before stays.
 func (d *doctor) checkRuntime(ctx context.Context, p program) {
 	name := "runtime, " + p.name
+	if slices.Contains(p.pull, "HOSTS") && !d.isDir(d.hosts()) {
+		d.report.gap(name, "name it with --containerd-config-dir", "there is no folder %s that could tell it of the proxy", d.hosts())
+		return
+	}
 	d.progress("having %s pull %s", p.name, d.bad.pull)
 	present := false
 	if p.has != nil {
@@ -178,14 +182,6 @@ func (d *doctor) run(ctx context.Context, p program, limit time.Duration, args [
 		err = ctx.Err()
 	}
 	return out.String(), err
-}
-
-// hosts is the folder that ctr is told of.
-func (d *doctor) hosts() string {
-	if d.HostsDir != "" {
-		return d.HostsDir
-	}
-	return DefaultHostsDir
 }
 
 // limited keeps the end of what is written, where programs say what went wrong.

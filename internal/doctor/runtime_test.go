@@ -1,6 +1,8 @@
 package doctor_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -26,7 +28,7 @@ func fake(t *testing.T, name, script string) (asked func() string) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	return func() string {
 		raw, err := os.ReadFile(log)
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 		return string(raw)
@@ -50,7 +52,7 @@ func TestRuntime(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			asked := fake(t, c.runtime, c.script)
-			report := run(t, doctor.Options{Proxy: "http://127.0.0.1:1", BadImage: "registry.example/team/bad:1", Runtime: c.runtime, Timeout: 3 * time.Second, Now: time.Now})
+			report := run(t, doctor.Options{Proxy: "http://127.0.0.1:1", BadImage: "registry.example/team/bad:1", Runtime: c.runtime, Timeout: 3 * time.Second, Now: time.Now, Files: doctor.Files{HostsDir: t.TempDir()}})
 			expect(t, report, "runtime, "+c.runtime, c.result, c.word)
 			log := asked()
 			if !strings.Contains(log, "registry.example/team/bad:1") {
@@ -87,4 +89,12 @@ func TestRuntimeByFiles(t *testing.T) {
 func TestNoRuntime(t *testing.T) {
 	report := run(t, doctor.Options{Proxy: "http://127.0.0.1:1", BadImage: "team/bad:1", Runtime: "auto", Timeout: time.Second, Now: time.Now, Files: doctor.Files{Root: t.TempDir()}})
 	expect(t, report, "runtime", doctor.NotChecked, "there is no crictl, podman, docker, ctr")
+
+	asked := fake(t, "ctr", "exit 0")
+	gone := filepath.Join(t.TempDir(), "gone")
+	report = run(t, doctor.Options{Proxy: "http://127.0.0.1:1", BadImage: "team/bad:1", Runtime: "ctr", Timeout: time.Second, Now: time.Now, Files: doctor.Files{HostsDir: gone}})
+	expect(t, report, "runtime, ctr", doctor.NotChecked, "there is no folder "+gone)
+	if log := asked(); log != "" {
+		t.Errorf("ctr was asked without hosts.toml files:\n%s", log)
+	}
 }
