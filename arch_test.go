@@ -33,7 +33,7 @@ var order = [][]string{
 	{"internal/gate", "internal/scan"},
 	{"proxy", "internal/admission/...", "internal/api", "internal/garbage"},
 	{"internal/gatetest"},
-	{"internal/config"},
+	{"internal/config", "internal/doctor"},
 	{"cmd/pratique", "deploy"},
 }
 

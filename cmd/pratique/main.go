@@ -65,8 +65,8 @@ policy, and refused, with the reason, when it fails.`,
 	root.PersistentFlags().StringVarP(&flags.file, "config", "c", os.Getenv("PRATIQUE_CONFIG"), "configuration file (YAML; also PRATIQUE_CONFIG)")
 	root.PersistentFlags().StringArrayVar(&flags.set, "set", nil, "one setting, as in --set gate.mode=passive (repeatable)")
 	root.AddCommand(
-		newServeCommand(&flags), newAdmissionCommand(&flags), newScanCommand(&flags), newCheckCommand(), newFeedsCommand(&flags), newPolicyCommand(), newAuditCommand(), newBreakGlassCommand(), newExceptionsCommand(), newQuarantineCommand(), newRunningCommand(),
-		newConfigCommand(&flags), newAuthCommand(&flags), newSystemCommand(), newVersionCommand(),
+		newServeCommand(&flags), newAdmissionCommand(&flags), newScanCommand(&flags), newCheckCommand(), newDoctorCommand(), newFeedsCommand(&flags), newPolicyCommand(), newAuditCommand(),
+		newBreakGlassCommand(), newExceptionsCommand(), newQuarantineCommand(), newRunningCommand(), newConfigCommand(&flags), newAuthCommand(&flags), newSystemCommand(), newVersionCommand(),
 	)
 	return root
 }

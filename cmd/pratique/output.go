@@ -29,7 +29,7 @@ func (e *exitError) Unwrap() error { return e.Err }
 // Colours of words that stand alone in a cell, by SGR code.
 var colours = map[string]string{
 	"CRITICAL": "1;31", "HIGH": "31", "STOP": "31", "REFUSED": "1;31", "failed": "31",
-	"MEDIUM": "33", "WARN": "33", "blind": "33", "ALLOWED": "32", "active": "32",
+	"MEDIUM": "33", "WARN": "33", "blind": "33", "not checked": "33", "ALLOWED": "32", "active": "32", "ok": "32",
 }
 
 // table writes aligned columns, the header first. Words with a meaning are

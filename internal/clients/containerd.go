@@ -60,6 +60,13 @@ func (r *Runtime) Run(args ...string) (string, error) {
 	return r.ctr.run(r.t, args...)
 }
 
+// Script puts a program into the folder that others find by its name, and that speaks
+// to this one.
+func (r *Runtime) Script(dir string) {
+	r.t.Helper()
+	r.ctr.script(r.t, dir)
+}
+
 // Login remembers a password for the registry, which is not asked: ctr is given
 // it with every command.
 func (r *Runtime) Login(registry, user, password string) (string, error) {

@@ -42,11 +42,23 @@ func (s *Store) Run(args ...string) (string, error) {
 	return s.tool.run(s.t, args...)
 }
 
+// Script puts a program into the folder that others find by its name, and that speaks
+// to this one.
+func (s *Store) Script(dir string) {
+	s.t.Helper()
+	s.tool.script(s.t, dir)
+}
+
 // Login asks the registry whether it takes the password, and keeps it for the
 // registry. It answers with all that was printed.
 func (s *Store) Login(registry, user, password string) (string, error) {
 	s.t.Helper()
 	return s.tool.runWith(s.t, password, "login", "--tls-verify=false", "--username", user, "--password-stdin", registry)
+}
+
+// RegistriesConf is the file by which it knows registries.
+func (s *Store) RegistriesConf() string {
+	return filepath.Join(s.home, "config", "containers", "registries.conf")
 }
 
 // Load puts an image of an OCI layout into the store and names it ref. The

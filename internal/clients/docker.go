@@ -55,6 +55,13 @@ func (e *Engine) Run(args ...string) (string, error) {
 	return e.docker.run(e.t, args...)
 }
 
+// Script puts a program into the folder that others find by its name, and that speaks
+// to this one.
+func (e *Engine) Script(dir string) {
+	e.t.Helper()
+	e.docker.script(e.t, dir)
+}
+
 // Login has the engine ask the registry whether it takes the password, and keeps
 // it for the registry. It answers with all that was printed.
 func (e *Engine) Login(registry, user, password string) (string, error) {

@@ -53,6 +53,23 @@ func (c tool) runWith(t testing.TB, stdin string, args ...string) (string, error
 	return string(out), err
 }
 
+// script writes a program of the same name that runs this one, with its arguments and
+// in its environment alone, for others who are to find it on their PATH.
+func (c tool) script(t testing.TB, dir string) {
+	t.Helper()
+	quote := func(words []string) string {
+		var b strings.Builder
+		for _, w := range words {
+			b.WriteString(" '" + strings.ReplaceAll(w, "'", `'\''`) + "'")
+		}
+		return b.String()
+	}
+	text := "#!/bin/sh\nexec env -i" + quote(c.env) + " " + c.path + quote(c.args) + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, filepath.Base(c.path)), []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // must runs a command of which nothing but success is expected.
 func must(t testing.TB, run func(args ...string) (string, error), args ...string) string {
 	t.Helper()

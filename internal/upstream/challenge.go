@@ -84,6 +84,13 @@ func (s *scanner) value() (string, bool) {
 	return "", false
 }
 
+// Challenge is how an answer wants requests authorised: the scheme in lower case,
+// "" for none that is known, and its parameters.
+func Challenge(h http.Header) (scheme string, params map[string]string) {
+	c, _ := choose(h)
+	return c.scheme, c.params
+}
+
 // choose picks the challenge to answer: a token before a password, as what is
 // shown to the registry is then worth less.
 func choose(h http.Header) (challenge, bool) {

@@ -35,17 +35,10 @@ const (
 // process runs in. It is nil, and no error, where there is none. Nothing is asked
 // yet.
 func Connect(kubeconfig string) (*Connection, error) {
-	config, err := rest.InClusterConfig()
-	if kubeconfig != "" {
-		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	config, err := restConfig(kubeconfig)
+	if config == nil || err != nil {
+		return nil, err
 	}
-	if errors.Is(err, rest.ErrNotInCluster) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w", err)
-	}
-	config.QPS, config.Burst, config.UserAgent = questions, burst, "pratique"
 	c := &Connection{}
 	if c.Client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
@@ -58,4 +51,20 @@ func Connect(kubeconfig string) (*Connection, error) {
 	}
 	c.Name, err = os.Hostname()
 	return c, err
+}
+
+// restConfig is nil, and no error, where there is no cluster.
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	config, err := rest.InClusterConfig()
+	if kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	}
+	if errors.Is(err, rest.ErrNotInCluster) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	config.QPS, config.Burst, config.UserAgent = questions, burst, "pratique"
+	return config, nil
 }

@@ -6,8 +6,9 @@
 // It must not know how a review is decided: the webhook uses it through
 // interfaces of its own. Nothing here is asked for a verdict; the inventory asks
 // the gate, as the webhook does. Start with certificates.go and trust.go;
-// inventory.go is the other half. Every part that has a Run needs it running,
-// and stops, with all that it started, when its context ends.
+// inventory.go is the other half; probe.go is for pratique doctor, with the rights of
+// whoever runs that. Every part that has a Run needs it running, and stops, with all
+// that it started, when its context ends.
 //
 // # What each part may do in the cluster
 //
