@@ -98,7 +98,7 @@ func (k *liveCluster) creates(name string, refused bool) {
 // TestWebhookOfALiveCluster: from the start to a refusal, with a certificate that
 // the webhook makes and that the API server trusts because of nothing else; ready
 // when that is so, and not before. Of an image for several platforms those of the
-// nodes count, at once.
+// nodes count, at once. The doctor sees that all is well, and when nobody asks.
 func TestWebhookOfALiveCluster(t *testing.T) {
 	k := newLiveCluster(t)
 	k.register()
@@ -136,6 +136,22 @@ func TestWebhookOfALiveCluster(t *testing.T) {
 	k.creates(name+"both", false)
 	k.joins("b", "arm64")
 	k.creates(name+"both", true)
+
+	if err := r.Push(t.Context(), "team/app", "good", amd); err != nil {
+		t.Fatal(err)
+	}
+	k.creates(name+"good", false)
+	doctor := []string{"doctor", "--proxy", "http://" + s.registry, "--bad-image", name + "bad", "--good-image", name + "good", "--kubeconfig", k.config, "--namespace", "shop", "--skip-node"}
+	if stdout, stderr, code := pratique(t, doctor...); code != 0 || strings.Contains(stdout, "failed  ") {
+		t.Errorf("doctor: exit %d\n%s%s", code, stdout, stderr)
+	}
+	if err := k.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(t.Context(), "pratique", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	k.creates(name+"bad", false)
+	if stdout, _, code := pratique(t, doctor...); code != 1 || !strings.Contains(stdout, "failed") {
+		t.Errorf("doctor, and nobody asks the webhook: exit %d\n%s", code, stdout)
+	}
 }
 
 // readiness compares what the webhook says of itself.
