@@ -43,6 +43,9 @@ type Platform struct {
 	OS           string `json:"os"`
 	Architecture string `json:"architecture"`
 	Variant      string `json:"variant,omitempty"`
+	// What a machine must have besides.
+	OSVersion  string   `json:"os.version,omitempty"`
+	OSFeatures []string `json:"os.features,omitempty"`
 }
 
 // IsLayerType reports whether a runtime unpacks content of this media type as a

@@ -57,8 +57,12 @@ type fact struct {
 
 // childFact is one entry of an index, as the index claims it.
 type childFact struct {
-	Digest   digest.Digest `json:"digest"`
-	Platform string        `json:"platform,omitempty"`
+	Digest digest.Digest `json:"digest"`
+	// Platform is "" where the index leaves a part of it open: nodes then look into
+	// its configuration, or take what they are for what is missing.
+	Platform string `json:"platform,omitempty"`
+	// Picky ones demand more of a machine than a platform, so it may not suit.
+	Picky bool `json:"picky,omitempty"`
 }
 
 // errUnmapped: no upstream, or no mapping of the policy, is for the image.

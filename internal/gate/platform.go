@@ -3,6 +3,8 @@ package gate
 import (
 	"slices"
 	"strings"
+
+	"github.com/pratique/pratique/engine/image"
 )
 
 // aliases are other names of what images call themselves. Runtimes take them for
@@ -39,15 +41,26 @@ func canonical(platform string) string {
 	return name
 }
 
+// childOf reads an entry of an index.
+func childOf(d image.Descriptor) childFact {
+	c := childFact{Digest: d.Digest, Platform: claimed(d)}
+	if p := d.Platform; p != nil {
+		c.Picky = p.OSVersion != "" || len(p.OSFeatures) > 0
+		if p.OS == "" || p.Architecture == "" {
+			c.Platform = ""
+		}
+	}
+	return c
+}
+
 // running are the entries of an index that may run on machines of the platforms;
-// for none, all but attestations. One without a platform may: nodes then look
-// into its configuration.
+// for none, all but attestations. One without a platform may.
 func running(children []childFact, platforms []string) []childFact {
 	var wanted []string
 	for _, p := range platforms {
 		p = canonical(p)
 		wanted = append(wanted, p)
-		if !slices.ContainsFunc(children, func(c childFact) bool { return suits(canonical(c.Platform), p) }) {
+		if !slices.ContainsFunc(children, func(c childFact) bool { return !c.Picky && suits(canonical(c.Platform), p) }) {
 			wanted = append(wanted, substitutes(p)...)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 type claim struct {
 	os, architecture, variant string
 	bad                       bool
+	features                  []string
 }
 
 // TestPlatformsAsRuntimesReadThem: an index may spell a platform as it likes, and
@@ -34,19 +35,22 @@ func TestPlatformsAsRuntimesReadThem(t *testing.T) {
 		nodes  []string
 		want   gate.State
 	}{
-		{"another name of amd64", []claim{{"linux", "amd64", "", false}, {"linux", "x86_64", "", true}}, []string{"linux/amd64"}, gate.StateFail},
-		{"another name of arm64", []claim{{"linux", "amd64", "", false}, {"linux", "aarch64", "", true}}, []string{"linux/amd64", "linux/arm64"}, gate.StateFail},
-		{"capitals", []claim{{"linux", "arm64", "", false}, {"Linux", "AMD64", "", true}}, []string{"linux/amd64"}, gate.StateFail},
-		{"capitals in the configuration", []claim{{"linux", "amd64", "", true}}, []string{"Linux/x86-64"}, gate.StateFail},
-		{"variant of its own name", []claim{{"linux", "armhf", "", true}, {"linux", "amd64", "", false}}, []string{"linux/arm/v7"}, gate.StateFail},
-		{"386 where there is no amd64", []claim{{"linux", "arm64", "", false}, {"linux", "i386", "", true}}, []string{"linux/amd64", "linux/arm64"}, gate.StateFail},
-		{"386 beside amd64", []claim{{"linux", "amd64", "", false}, {"linux", "386", "", true}}, []string{"linux/amd64"}, gate.StatePass},
-		{"386 beside what old nodes do not run", []claim{{"linux", "amd64", "v3", false}, {"linux", "386", "", true}}, []string{"linux/amd64"}, gate.StateFail},
-		{"arm where there is no arm64", []claim{{"linux", "amd64", "", false}, {"linux", "arm", "v7", true}}, []string{"linux/amd64", "linux/arm64"}, gate.StateFail},
-		{"arm beside arm64", []claim{{"linux", "arm64", "v8", false}, {"linux", "arm", "v7", true}}, []string{"linux/arm64"}, gate.StatePass},
-		{"an older variant", []claim{{"linux", "arm", "v6", true}, {"linux", "amd64", "", false}}, []string{"linux/arm/v7"}, gate.StateFail},
-		{"no such node", []claim{{"linux", "amd64", "", false}, {"linux", "s390x", "", true}}, []string{"linux/amd64"}, gate.StatePass},
-		{"not for these nodes", []claim{{"windows", "amd64", "", false}}, []string{"linux/amd64"}, gate.StateUnknown},
+		{"another name of amd64", []claim{{"linux", "amd64", "", false, nil}, {"linux", "x86_64", "", true, nil}}, []string{"linux/amd64"}, gate.StateFail},
+		{"another name of arm64", []claim{{"linux", "amd64", "", false, nil}, {"linux", "aarch64", "", true, nil}}, []string{"linux/amd64", "linux/arm64"}, gate.StateFail},
+		{"capitals", []claim{{"linux", "arm64", "", false, nil}, {"Linux", "AMD64", "", true, nil}}, []string{"linux/amd64"}, gate.StateFail},
+		{"capitals in the configuration", []claim{{"linux", "amd64", "", true, nil}}, []string{"Linux/x86-64"}, gate.StateFail},
+		{"variant of its own name", []claim{{"linux", "armhf", "", true, nil}, {"linux", "amd64", "", false, nil}}, []string{"linux/arm/v7"}, gate.StateFail},
+		{"386 where there is no amd64", []claim{{"linux", "arm64", "", false, nil}, {"linux", "i386", "", true, nil}}, []string{"linux/amd64", "linux/arm64"}, gate.StateFail},
+		{"386 beside amd64", []claim{{"linux", "amd64", "", false, nil}, {"linux", "386", "", true, nil}}, []string{"linux/amd64"}, gate.StatePass},
+		{"386 beside what old nodes do not run", []claim{{"linux", "amd64", "v3", false, nil}, {"linux", "386", "", true, nil}}, []string{"linux/amd64"}, gate.StateFail},
+		{"arm where there is no arm64", []claim{{"linux", "amd64", "", false, nil}, {"linux", "arm", "v7", true, nil}}, []string{"linux/amd64", "linux/arm64"}, gate.StateFail},
+		{"arm beside arm64", []claim{{"linux", "arm64", "v8", false, nil}, {"linux", "arm", "v7", true, nil}}, []string{"linux/arm64"}, gate.StatePass},
+		{"an older variant", []claim{{"linux", "arm", "v6", true, nil}, {"linux", "amd64", "", false, nil}}, []string{"linux/arm/v7"}, gate.StateFail},
+		{"no system", []claim{{"", "amd64", "", true, nil}, {"linux", "amd64", "", false, nil}}, []string{"linux/amd64"}, gate.StateFail},
+		{"no architecture", []claim{{"linux", "amd64", "", false, nil}, {"linux", "", "", true, nil}}, []string{"linux/amd64"}, gate.StateFail},
+		{"386 beside what demands more than amd64", []claim{{"linux", "amd64", "", false, []string{"x"}}, {"linux", "386", "", true, nil}}, []string{"linux/amd64"}, gate.StateFail},
+		{"no such node", []claim{{"linux", "amd64", "", false, nil}, {"linux", "s390x", "", true, nil}}, []string{"linux/amd64"}, gate.StatePass},
+		{"not for these nodes", []claim{{"windows", "amd64", "", false, nil}}, []string{"linux/amd64"}, gate.StateUnknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var entries []image.Descriptor
@@ -56,7 +60,7 @@ func TestPlatformsAsRuntimesReadThem(t *testing.T) {
 					im = bad
 				}
 				entries = append(entries, image.Descriptor{MediaType: image.MediaTypeManifest, Digest: im.Digest(), Size: int64(len(im.Manifest)),
-					Platform: &image.Platform{OS: c.os, Architecture: c.architecture, Variant: c.variant}})
+					Platform: &image.Platform{OS: c.os, Architecture: c.architecture, Variant: c.variant, OSFeatures: c.features}})
 			}
 			raw, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": image.MediaTypeIndex, "manifests": entries})
 			if err != nil {

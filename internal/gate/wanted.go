@@ -76,7 +76,7 @@ func (g *Gate) factOf(ctx context.Context, t Target, m *image.Manifest) (*fact, 
 	f := &fact{Digests: digestsOf(m), Index: m.Index}
 	if m.Index {
 		for _, d := range m.Manifests {
-			f.Children = append(f.Children, childFact{d.Digest, claimed(d)})
+			f.Children = append(f.Children, childOf(d))
 		}
 		return f, nil
 	}
