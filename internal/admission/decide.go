@@ -170,7 +170,8 @@ func (w *Webhook) judge(ctx context.Context, r *rules, q *question, o *outcome, 
 	o.state = chosen.state(o.standing)
 	o.by = chosen.answers[o.state]
 	end := o.standing.Expires
-	o.ending = !end.IsZero() && end.Sub(w.now()) < r.ExceptionWarning
+	passes := o.state == gate.StatePass || o.state == gate.StateWarn
+	o.ending = passes && !end.IsZero() && end.Sub(w.now()) < r.ExceptionWarning
 	w.want(ctx, r, q, o)
 }
 

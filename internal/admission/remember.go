@@ -42,7 +42,9 @@ func (w *Webhook) write(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			w.writeBatch(nil)
+			for len(w.remembered) > 0 {
+				w.writeBatch(nil)
+			}
 			return
 		case a := <-w.remembered:
 			select { // others come with it

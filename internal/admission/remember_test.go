@@ -27,6 +27,8 @@ func (m *memory) NoteAdmitted(_ context.Context, list []gate.Admitted) error {
 	return m.err
 }
 
+func (m *memory) StillRuns(context.Context, gate.Admitted) error { return nil }
+
 func (m *memory) Admitted(context.Context, gate.Admitted) (*gate.Admitted, error) { return nil, nil }
 
 func (m *memory) all() (lines []string) {

@@ -32,14 +32,16 @@ func (w *Webhook) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() { done <- w.server.Run(serving) }()
-	writing := make(chan struct{})
+	noting, enough := context.WithCancel(context.WithoutCancel(ctx))
+	written := make(chan struct{})
 	go func() {
-		defer close(writing)
-		w.write(serving)
+		defer close(written)
+		w.write(noting)
 	}()
-	defer func() {
+	defer func() { // when no request is under way any more
 		stop()
-		<-writing
+		enough()
+		<-written
 	}()
 	tick := time.NewTicker(filesCheck)
 	defer tick.Stop()

@@ -15,6 +15,7 @@ type Admitted struct {
 	Namespace string
 	Reference string
 	Digest    digest.Digest
+	At        time.Time
 	Doc       []byte // what was said of it
 }
 
@@ -22,9 +23,9 @@ type Admitted struct {
 func (c *Catalog) PutAdmitted(ctx context.Context, list []Admitted, now time.Time) error {
 	return c.update(ctx, func(tx *sql.Tx) error {
 		for _, a := range list {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO admitted (cluster, namespace, reference, digest, doc, seen) VALUES (?, ?, ?, ?, ?, ?)
-				ON CONFLICT (cluster, namespace, reference, digest) DO UPDATE SET doc = excluded.doc, seen = excluded.seen`,
-				a.Cluster, a.Namespace, a.Reference, a.Digest.String(), a.Doc, now.Unix()); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO admitted (cluster, namespace, reference, digest, doc, at, seen) VALUES (?, ?, ?, ?, ?, ?, ?)
+				ON CONFLICT (cluster, namespace, reference, digest) DO UPDATE SET doc = excluded.doc, at = excluded.at, seen = excluded.seen`,
+				a.Cluster, a.Namespace, a.Reference, a.Digest.String(), a.Doc, a.At.UnixMilli(), now.Unix()); err != nil {
 				return err
 			}
 		}
@@ -37,7 +38,7 @@ func (c *Catalog) PutAdmitted(ctx context.Context, list []Admitted, now time.Tim
 func (c *Catalog) Admitted(ctx context.Context, cluster, namespace, reference string, d digest.Digest) ([]byte, error) {
 	var doc []byte
 	err := c.read.QueryRowContext(ctx, `SELECT doc FROM admitted WHERE cluster = ? AND namespace = ? AND reference = ?
-		ORDER BY digest = ? DESC, seen DESC LIMIT 1`, cluster, namespace, reference, d.String()).Scan(&doc)
+		ORDER BY digest = ? DESC, at DESC LIMIT 1`, cluster, namespace, reference, d.String()).Scan(&doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

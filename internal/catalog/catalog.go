@@ -159,7 +159,7 @@ var schema = []string{
 	// Exceptions beside the bundles, as their clusters sent them.
 	`CREATE TABLE exceptions (cluster TEXT PRIMARY KEY, doc BLOB NOT NULL, sent INTEGER NOT NULL) WITHOUT ROWID`,
 	// What admission let in, and when it was last seen to run.
-	`CREATE TABLE admitted (cluster TEXT, namespace TEXT, reference TEXT, digest TEXT, doc BLOB NOT NULL, seen INTEGER NOT NULL,
+	`CREATE TABLE admitted (cluster TEXT, namespace TEXT, reference TEXT, digest TEXT, doc BLOB NOT NULL, at INTEGER NOT NULL, seen INTEGER NOT NULL,
 		PRIMARY KEY (cluster, namespace, reference, digest)) WITHOUT ROWID`,
 	`CREATE INDEX admitted_by_time ON admitted (seen)`,
 }

@@ -32,8 +32,9 @@ const AdmittedFor = 14 * 24 * time.Hour
 // Admissions remembers what was let in. A Gate does, in the catalog; a Remote
 // does, in Redis. Both are safe for concurrent use.
 type Admissions interface {
-	// NoteAdmitted notes images, or that they still run.
 	NoteAdmitted(ctx context.Context, list []Admitted) error
+	// StillRuns keeps what Admitted returned from being forgotten.
+	StillRuns(ctx context.Context, a Admitted) error
 	// Admitted returns the image if it was let in, alone or as one of an index;
 	// else the one that was let in last under the same name in the same namespace;
 	// nil for none.
@@ -48,9 +49,14 @@ func (g *Gate) NoteAdmitted(ctx context.Context, list []Admitted) error {
 		if err != nil {
 			return err
 		}
-		rows[i] = catalog.Admitted{Cluster: a.Cluster, Namespace: a.Namespace, Reference: a.Reference, Digest: a.Digest, Doc: doc}
+		rows[i] = catalog.Admitted{Cluster: a.Cluster, Namespace: a.Namespace, Reference: a.Reference, Digest: a.Digest, At: a.At, Doc: doc}
 	}
 	return g.Catalog.PutAdmitted(ctx, rows, g.Now())
+}
+
+// StillRuns is part of Admissions.
+func (g *Gate) StillRuns(ctx context.Context, a Admitted) error {
+	return g.NoteAdmitted(ctx, []Admitted{a})
 }
 
 // Admitted is part of Admissions.
@@ -73,6 +79,11 @@ func (r *Remote) NoteAdmitted(ctx context.Context, list []Admitted) error {
 		failed = append(failed, r.shared.PutFact(ctx, a.fact(), a), r.shared.PutFact(ctx, a.exact(), a))
 	}
 	return errors.Join(failed...)
+}
+
+// StillRuns is part of Admissions.
+func (r *Remote) StillRuns(ctx context.Context, a Admitted) error {
+	return r.shared.PutFact(ctx, a.exact(), a)
 }
 
 // Admitted is part of Admissions.

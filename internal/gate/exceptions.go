@@ -24,8 +24,8 @@ const (
 	ExceptionsNone      = "none"      // not at all
 )
 
-// maxExceptions bounds those of one cluster.
-const maxExceptions = 2000
+// MaxExceptions bounds those of one cluster.
+const MaxExceptions = 2000
 
 // ErrExceptions: a cluster's exceptions are not what they should be.
 var ErrExceptions = errors.New("exceptions not taken")
@@ -46,49 +46,121 @@ type sentExceptions struct {
 // PutExceptions takes the exceptions of a cluster in place of those before, at
 // once. None is taken if one is wrong.
 func (g *Gate) PutExceptions(ctx context.Context, cluster string, list []bundle.Exception) error {
-	return g.putExceptions(ctx, cluster, sentExceptions{g.Now(), list})
+	own := ownedBy(cluster, list)
+	_, err := bundle.NewExceptions(own)
+	if err == nil && len(own) > MaxExceptions {
+		err = fmt.Errorf("more than %d of one cluster", MaxExceptions)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrExceptions, err)
+	}
+	return g.putExceptions(ctx, cluster, own, g.Now())
 }
 
-func (g *Gate) putExceptions(ctx context.Context, cluster string, s sentExceptions) error {
-	list := s.List
-	g.excepting.Lock()
-	defer g.excepting.Unlock()
-	if cluster == "" || len(list) > maxExceptions {
-		return fmt.Errorf("%w: want the name of a cluster, and at most %d exceptions", ErrExceptions, maxExceptions)
-	}
+// ownedBy makes exceptions those of a cluster, whatever they say.
+func ownedBy(cluster string, list []bundle.Exception) []bundle.Exception {
 	list = slices.Clone(list)
-	var ids []string
 	for i := range list {
 		list[i].Scope.Cluster = cluster
 		if !strings.HasPrefix(list[i].ID, cluster+"/") {
 			list[i].ID = cluster + "/" + list[i].ID
 		}
-		ids = append(ids, list[i].ID)
 	}
-	if _, err := bundle.NewExceptions(list); err != nil {
-		return fmt.Errorf("%w: %w", ErrExceptions, err)
+	return list
+}
+
+// errStale: what was sent before must not come back, by whichever way it was
+// delayed.
+var errStale = errors.New("sent before those in force: is a clock wrong?")
+
+func (g *Gate) putExceptions(ctx context.Context, cluster string, list []bundle.Exception, sent time.Time) error {
+	g.excepting.Lock()
+	defer g.excepting.Unlock()
+	if !clusterName(cluster) {
+		return fmt.Errorf("%w: %q is no name of a cluster", ErrExceptions, cluster)
 	}
 	doc, err := json.Marshal(list)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrExceptions, err)
 	}
-	if now := g.excepted.Load(); now != nil {
-		before := now.stored[cluster]
-		// What was sent before must not come back, by whichever way it was delayed.
-		if bytes.Equal(before.Doc, doc) || s.Sent.Unix() < before.Sent.Unix() {
-			return nil
-		}
+	before := g.excepted.Load().of(cluster)
+	if bytes.Equal(before.Doc, doc) {
+		return nil
 	}
-	if err := g.Catalog.PutExceptions(ctx, cluster, catalog.Exceptions{Doc: doc, Sent: s.Sent}); err != nil {
+	if sent.Unix() < before.Sent.Unix() {
+		return errStale
+	}
+	entry := catalog.AuditEntry{Kind: audit.Exceptions, Principal: "cluster " + cluster, Message: difference(before.Doc, list)}
+	if err := g.Audit.Add(ctx, entry); err != nil { // what is not on record does not hold
+		return err
+	}
+	if err := g.Catalog.PutExceptions(ctx, cluster, catalog.Exceptions{Doc: doc, Sent: sent}); err != nil {
 		return fmt.Errorf("store the exceptions of cluster %q: %w", cluster, err)
 	}
 	if err := g.loadExceptions(ctx); err != nil {
 		return err
 	}
-	g.Log.Info("exceptions changed", "cluster", cluster, "exceptions", ids)
+	g.Log.Info("exceptions changed", "cluster", cluster, "change", entry.Message)
 	g.publish(ctx)
-	entry := catalog.AuditEntry{Kind: audit.Exceptions, Principal: "cluster " + cluster, Message: fmt.Sprintf("%d exceptions: %s", len(ids), strings.Join(ids, ", "))}
-	return g.Audit.Add(ctx, entry)
+	return nil
+}
+
+// clusterName reports whether a cluster can be called that: it stands in keys and
+// addresses.
+func clusterName(s string) bool {
+	return s != "" && len(s) <= 63 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' })
+}
+
+func (x *exceptions) of(cluster string) catalog.Exceptions {
+	if x == nil {
+		return catalog.Exceptions{}
+	}
+	return x.stored[cluster]
+}
+
+// maxDifference bounds what the audit trail says of one change, in bytes.
+const maxDifference = 2000
+
+// difference says what has changed, for the audit trail.
+func difference(before []byte, now []bundle.Exception) string {
+	var old []bundle.Exception
+	_ = json.Unmarshal(before, &old) // what cannot be read any more counts as new
+	was := map[string]string{}
+	for _, e := range old {
+		was[e.ID] = inShort(e)
+	}
+	var parts []string
+	for _, e := range now {
+		text := inShort(e)
+		switch earlier, ok := was[e.ID]; {
+		case !ok:
+			parts = append(parts, "added "+text)
+		case earlier != text:
+			parts = append(parts, "changed "+text)
+		}
+		delete(was, e.ID)
+	}
+	for _, id := range slices.Sorted(maps.Keys(was)) {
+		parts = append(parts, "removed "+id)
+	}
+	text := strings.Join(parts, "; ")
+	if len(text) > maxDifference {
+		text = strings.ToValidUTF8(text[:maxDifference], "") + fmt.Sprintf("... (%d changes)", len(parts))
+	}
+	return clean(text)
+}
+
+// inShort is everything that an exception says.
+func inShort(e bundle.Exception) string {
+	var findings []string
+	for _, f := range e.Findings {
+		findings = append(findings, strings.TrimSuffix(f.Gate+" "+f.TriggerID+" "+f.PackageVersion, " "))
+	}
+	text := fmt.Sprintf("%s by %s until %s: %v %v in %v for %v", e.ID, e.Owner, e.Expires.UTC().Format(time.RFC3339), e.Scope.Images, e.Scope.Digests, e.Scope.Namespaces, findings)
+	if e.Scope.Pulls {
+		text += ", for pulls too"
+	}
+	return text + " (" + e.Reason + ")"
 }
 
 // Exceptions are those that clusters have, in the order of their ids, whether
@@ -144,26 +216,69 @@ func (g *Gate) holding(list []bundle.Exception) []bundle.Exception {
 	return list
 }
 
-// takeExceptions takes what clusters have left in Redis. One that cannot be taken
-// leaves the ones before in force.
-func (g *Gate) takeExceptions(ctx context.Context) {
+// poke has what clusters have left looked at now.
+func (g *Gate) poke() {
+	select {
+	case g.left <- struct{}{}:
+	default: // publishLoop has not come to the last one yet
+	}
+}
+
+// maxSent bounds the exceptions of a cluster in Redis, in bytes.
+const maxSent = 4 << 20
+
+// takings is what publishLoop remembers of what it has taken out of Redis.
+type takings map[string][]byte
+
+// take takes what clusters have left in Redis. Of one that is wrong the others are
+// taken: a deletion must not wait for somebody else's mistake.
+func (t takings) take(ctx context.Context, g *Gate) {
 	left, err := g.Verdicts.Shared.Left(ctx, verdicts.Exceptions)
 	if err != nil {
-		return // Redis is away: publish says so
+		g.Log.Debug("exceptions not read", "error", err) // Redis is away, which is said elsewhere
+		return
 	}
 	for cluster, doc := range left {
-		var s sentExceptions
-		err := json.Unmarshal(doc, &s)
-		if err == nil {
-			err = g.putExceptions(ctx, cluster, s)
+		if bytes.Equal(t[cluster], doc) {
+			continue
 		}
-		if err != nil && ctx.Err() == nil {
+		if err := g.takeFrom(ctx, cluster, doc); err != nil && ctx.Err() == nil {
 			g.Log.Warn("exceptions not taken", "cluster", cluster, "error", err)
+			if !errors.Is(err, errStale) && !errors.Is(err, ErrExceptions) {
+				continue // once more in the next round
+			}
 		}
+		t[cluster] = doc
 	}
+}
+
+func (g *Gate) takeFrom(ctx context.Context, cluster string, doc []byte) error {
+	if len(doc) > maxSent {
+		return fmt.Errorf("%w: more than %d bytes", ErrExceptions, maxSent)
+	}
+	var s sentExceptions
+	if err := json.Unmarshal(doc, &s); err != nil {
+		return fmt.Errorf("%w: %w", ErrExceptions, err)
+	}
+	sound, err := bundle.NewExceptions(ownedBy(cluster, s.List))
+	if err != nil {
+		g.Log.Warn("exceptions left out", "cluster", cluster, "error", err)
+	}
+	list := sound.List()
+	if len(list) > MaxExceptions {
+		g.Log.Warn("exceptions left out", "cluster", cluster, "error", fmt.Sprintf("more than %d", MaxExceptions))
+		list = list[:MaxExceptions]
+	}
+	if now := g.Now(); s.Sent.After(now) { // a clock that is fast must not keep others from being heard
+		s.Sent = now
+	}
+	return g.putExceptions(ctx, cluster, list, s.Sent)
 }
 
 // PutExceptions lets the processes that judge know the exceptions of a cluster.
 func (r *Remote) PutExceptions(ctx context.Context, cluster string, list []bundle.Exception) error {
+	if len(list) > MaxExceptions {
+		return fmt.Errorf("%w: more than %d of one cluster", ErrExceptions, MaxExceptions)
+	}
 	return r.shared.Leave(ctx, verdicts.Exceptions, cluster, sentExceptions{r.now(), list})
 }

@@ -70,6 +70,7 @@ type Gate struct {
 
 	excepting sync.Mutex // one change of the exceptions at a time
 	excepted  atomic.Pointer[exceptions]
+	left      chan struct{} // a cluster has left exceptions in Redis
 
 	running sync.Mutex
 	runs    map[string]json.RawMessage // what runs, by cluster
@@ -131,6 +132,7 @@ func New(o Options) (*Gate, error) {
 		images:  newFlights(), layers: newFlights(), judging: newFlights(),
 		wishes:    newWishes(),
 		runs:      map[string]json.RawMessage{},
+		left:      make(chan struct{}, 1),
 		tags:      resolver{all: map[tagKey]*tagQueue{}},
 		following: make(chan struct{}, maxFollowing),
 		reading:   map[string]chan struct{}{},
@@ -180,7 +182,7 @@ func (g *Gate) Run(ctx context.Context) error {
 	g.crew.run(ctx, func(ctx context.Context) {
 		if g.Verdicts.Shared != nil {
 			g.crew.start(func(ctx context.Context) {
-				g.Verdicts.Shared.Follow(ctx, g.Verdicts.Memory.Forget, func() { g.takeExceptions(ctx) })
+				g.Verdicts.Shared.Follow(ctx, g.Verdicts.Memory.Forget, g.poke)
 			})
 			g.crew.start(g.publishLoop)
 			g.crew.start(g.fulfilLoop)

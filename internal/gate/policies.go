@@ -15,10 +15,11 @@ type Policy struct {
 	Active bool
 }
 
-// LoadPolicies stores the given documents, and takes the active bundle into
-// use, and the exceptions beside it: the one activated last, or wanted when nothing was ever activated or the
-// configuration has come to want another. A document that came with an earlier
-// start is replaced by its successor, unless somebody has changed it since.
+// LoadPolicies stores the given documents, and takes into use the exceptions of
+// clusters and the active bundle: the one activated last, or wanted when nothing
+// was ever activated or the configuration has come to want another. A document
+// that came with an earlier start is replaced by its successor, unless somebody
+// has changed it since.
 func (g *Gate) LoadPolicies(ctx context.Context, documents [][]byte, wanted string) error {
 	if err := g.loadExceptions(ctx); err != nil {
 		return err

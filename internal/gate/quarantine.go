@@ -87,7 +87,7 @@ func (g *Gate) releaseLoop(ctx context.Context) {
 	defer tick.Stop()
 	var settled string // what the last round over all of them was made under
 	for {
-		state := g.Basis(ctx)
+		state := g.Basis(ctx) + g.Now().Truncate(settledInterval).Format(time.RFC3339)
 		if err := g.releaseRound(ctx, state != settled); err == nil {
 			settled = state
 		} else if ctx.Err() == nil {
@@ -101,7 +101,8 @@ func (g *Gate) releaseLoop(ctx context.Context) {
 	}
 }
 
-// Basis changes with everything that can change a decision but the image.
+// Basis changes with everything that can change a decision but the image and the
+// time.
 func (g *Gate) Basis(context.Context) string {
 	var epoch int64
 	if active := g.active.Load(); active != nil {
@@ -112,7 +113,7 @@ func (g *Gate) Basis(context.Context) string {
 		data = snapshot.Revision().Sequence
 		snapshot.Release()
 	}
-	return fmt.Sprintf("%d %d %p %p %d", epoch, data, g.config.Load(), g.excepted.Load(), g.Now().Truncate(settledInterval).Unix())
+	return fmt.Sprintf("%d %d %p %p", epoch, data, g.config.Load(), g.excepted.Load())
 }
 
 // releaseRound looks at what waits: at everything, or only at what has not been

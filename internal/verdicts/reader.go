@@ -149,7 +149,7 @@ func (r *Reader) PutFact(ctx context.Context, name string, fact any) error {
 	return r.write(func() error { return r.redis.PutFact(ctx, name, fact) })
 }
 
-// Leave is Redis.Leave, unless Redis is away.
+// Leave is Redis.Leave. What is large and late says nothing about look-ups.
 func (r *Reader) Leave(ctx context.Context, what, cluster string, doc any) error {
-	return r.write(func() error { return r.redis.Leave(ctx, what, cluster, doc) })
+	return r.redis.Leave(ctx, what, cluster, doc)
 }

@@ -57,6 +57,7 @@ func loopback(addr string) bool {
 
 const (
 	redisDeadline = 300 * time.Millisecond // for one call
+	largeDeadline = 5 * time.Second        // for one that may move megabytes; nobody waits for it
 	verdictTTL    = 14 * 24 * time.Hour    // a verdict that nobody renewed for so long is looked up in the catalog
 	keyPrefix     = "pratique:v1:"
 	invalidations = keyPrefix + "invalidate" // channel; the payload is a verdict's key

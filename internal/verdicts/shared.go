@@ -166,7 +166,7 @@ func (r *Redis) Leave(ctx context.Context, what, cluster string, doc any) error 
 	if err != nil {
 		return err
 	}
-	_, err = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err = r.client.WithTimeout(largeDeadline).Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.HSet(ctx, k, cluster, sealed)
 		p.Publish(ctx, k, cluster)
 		return nil
@@ -181,7 +181,7 @@ func (r *Redis) Leave(ctx context.Context, what, cluster string, doc any) error 
 // absent.
 func (r *Redis) Left(ctx context.Context, what string) (map[string]json.RawMessage, error) {
 	k := keyPrefix + what
-	fields, err := r.client.HGetAll(ctx, k).Result()
+	fields, err := r.client.WithTimeout(largeDeadline).HGetAll(ctx, k).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read %s from redis: %w", what, err)
 	}

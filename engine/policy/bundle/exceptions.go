@@ -29,8 +29,9 @@ type Exception struct {
 
 // Scope says for which images an exception holds, and before whom.
 type Scope struct {
-	// Images are patterns over names in full, as mappings have them
-	// ("docker.io/library/nginx:1.*"); one without a tag is for every tag.
+	// Images are patterns over names in full: over the registry, the repository and
+	// the tag each ("docker.io/library/nginx:1.*"); one without a tag is for every
+	// tag, and "*" for every image.
 	Images []string `json:"images,omitempty"`
 	// Digests are those of manifests; of an image for several platforms, each
 	// platform's own. An image that Images or Digests name is meant.
@@ -74,8 +75,9 @@ type compiledException struct {
 	findings   *whitelist
 }
 
-// imagePattern is a pattern over the name and one over the tag.
-type imagePattern struct{ name, tag pattern }
+// imagePattern has a pattern for each part of a name: a star does not reach from
+// the registry into the repository.
+type imagePattern struct{ registry, repository, tag pattern }
 
 // NewExceptions compiles exceptions, in the order of their ids. Those that are
 // wrong are left out, and the error tells of each.
@@ -97,6 +99,15 @@ func NewExceptions(list []Exception) (*Exceptions, error) {
 	}
 	slices.SortFunc(x.all, func(a, b compiledException) int { return cmp.Compare(a.ID, b.ID) })
 	return x, errors.Join(errs...)
+}
+
+// List is those that were compiled, in the order of their ids.
+func (x *Exceptions) List() []Exception {
+	list := []Exception{}
+	for _, c := range x.all {
+		list = append(list, *c.Exception)
+	}
+	return list
 }
 
 // Validate says all that is wrong with an exception. Whether it has run out is
@@ -143,8 +154,12 @@ func compileException(e *Exception) (compiledException, error) {
 	}
 	for i, text := range e.Scope.Images {
 		field := fmt.Sprintf("scope.images[%d]", i)
-		name, tag := splitTag(text)
-		c.images = append(c.images, imagePattern{pattern(field, name), pattern(field, tag)})
+		registry, repository, tag, err := splitImage(text)
+		if err != nil {
+			wrong("%s: %w", field, err)
+			continue
+		}
+		c.images = append(c.images, imagePattern{pattern(field, registry), pattern(field, repository), pattern(field, tag)})
 	}
 	for i, text := range e.Scope.Digests {
 		if err := digest.Digest(text).Validate(); err != nil {
@@ -167,13 +182,20 @@ func compileException(e *Exception) (compiledException, error) {
 	return c, errors.Join(errs...)
 }
 
-// splitTag takes a pattern over images apart. A regular expression is one over
-// the name.
-func splitTag(text string) (name, tag string) {
-	if at := strings.LastIndexByte(text, ':'); at > strings.LastIndexByte(text, '/') && !strings.HasPrefix(text, "regexp:") {
-		return text[:at], text[at+1:]
+// splitImage takes a pattern over images apart.
+func splitImage(text string) (registry, repository, tag string, err error) {
+	if text == "*" {
+		return "*", "*", "*", nil
 	}
-	return text, "*"
+	registry, rest, ok := strings.Cut(text, "/")
+	repository, tag, tagged := strings.Cut(rest, ":")
+	if !tagged {
+		tag = "*"
+	}
+	if !ok || registry == "" || repository == "" || tag == "" || strings.Contains(text, "@") || strings.HasPrefix(text, "regexp:") {
+		return "", "", "", fmt.Errorf(`%q: want registry/repository, or registry/repository:tag, or "*" for every image; digests have their own list`, text)
+	}
+	return registry, repository, tag, nil
 }
 
 // hash is that of everything a verdict depends on.
@@ -226,12 +248,5 @@ func (p imagePattern) match(req *Request) bool {
 	if req.Tag == "" && !p.tag.any() || req.Tag != "" && !p.tag.match(req.Tag) {
 		return false
 	}
-	for _, registry := range req.Registries {
-		for _, repository := range req.Repositories {
-			if p.name.match(registry + "/" + repository) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(req.Registries, p.registry.match) && slices.ContainsFunc(req.Repositories, p.repository.match)
 }

@@ -49,6 +49,9 @@ func TestExceptions(t *testing.T) {
 		{"a tag, and none is known", func(e *bundle.Exception) { e.Scope.Images = []string{"docker.io/acme/web:1.*"} }, func(r *bundle.Request) { r.Tag = "" }, false},
 		{"any tag, and none is known", nil, func(r *bundle.Request) { r.Tag = "" }, true},
 		{"a port is no tag", func(e *bundle.Exception) { e.Scope.Images = []string{"docker.io:443/acme/web"} }, func(r *bundle.Request) { r.Registries = []string{"docker.io:443"} }, true},
+		{"a star of the registry ends with it", func(e *bundle.Exception) { e.Scope.Images = []string{"*.io/web"} }, func(r *bundle.Request) {
+			r.Registries, r.Repositories = []string{"ghcr.io"}, []string{"mallory/x.io/web"}
+		}, false},
 		{"every image", func(e *bundle.Exception) { e.Scope.Images = []string{"*"} }, nil, true},
 		{"its digest", func(e *bundle.Exception) { e.Scope.Images, e.Scope.Digests = nil, []string{sum} }, func(r *bundle.Request) { r.Digests = []string{sum} }, true},
 		{"another digest", func(e *bundle.Exception) { e.Scope.Images, e.Scope.Digests = nil, []string{sum} }, nil, false},
@@ -133,6 +136,8 @@ func TestWrongExceptions(t *testing.T) {
 		{"a short reason", func(e *bundle.Exception) { e.Reason = "because   " }, "reason"},
 		{"no end", func(e *bundle.Exception) { e.Expires = time.Time{} }, "without an end"},
 		{"no image", func(e *bundle.Exception) { e.Scope.Images = nil }, "name images or digests"},
+		{"an image without a registry", func(e *bundle.Exception) { e.Scope.Images = []string{"nginx"} }, "images[0]"},
+		{"a digest for an image", func(e *bundle.Exception) { e.Scope.Images = []string{"docker.io/nginx@sha256:aa"} }, "images[0]"},
 		{"an empty image", func(e *bundle.Exception) { e.Scope.Images = []string{""} }, "images[0]"},
 		{"a wrong digest", func(e *bundle.Exception) { e.Scope.Digests = []string{"sha256:12"} }, "digests[0]"},
 		{"no finding", func(e *bundle.Exception) { e.Findings = nil }, "findings"},

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/pratique/pratique/engine/policy/bundle"
+	"github.com/pratique/pratique/internal/gate"
 )
 
 // imageExceptions is the custom resource of exceptions. It is not namespaced: who
@@ -188,12 +189,16 @@ func (e *Exceptions) tell(ctx context.Context, objects []any) {
 	var hold []bundle.Exception
 	status := map[string]exceptionStatus{} // by name
 	byState := map[string]int{}
+	slices.SortFunc(objects, func(a, b any) int { return cmp.Compare(nameOf(a), nameOf(b)) })
 	for _, object := range objects {
 		raw, ok := object.(*unstructured.Unstructured)
 		if !ok {
 			continue
 		}
 		exception, st := e.read(raw)
+		if st.State == ExceptionActive && len(hold) == gate.MaxExceptions {
+			st.State, st.Message = ExceptionInvalid, fmt.Sprintf("there are more than %d", gate.MaxExceptions)
+		}
 		if st.State == ExceptionActive {
 			hold = append(hold, exception)
 			if exception.Expires.Sub(e.now()) < expiringSoon {
@@ -203,12 +208,14 @@ func (e *Exceptions) tell(ctx context.Context, objects []any) {
 		byState[st.State]++
 		status[raw.GetName()] = st
 	}
-	slices.SortFunc(hold, func(a, b bundle.Exception) int { return cmp.Compare(a.ID, b.ID) })
 	told, cancel := context.WithTimeout(ctx, homeTimeout)
 	err := e.home.PutExceptions(told, e.cluster, hold)
 	cancel()
 	if err != nil {
 		e.complain(fmt.Errorf("tell of exceptions: %w", err))
+	}
+	if err != nil {
+		byState[ExceptionPending], byState[ExceptionActive] = byState[ExceptionActive], 0
 	}
 	for _, object := range objects {
 		if raw, ok := object.(*unstructured.Unstructured); ok {
@@ -220,6 +227,13 @@ func (e *Exceptions) tell(ctx context.Context, objects []any) {
 		}
 	}
 	e.count(byState)
+}
+
+func nameOf(object any) string {
+	if raw, ok := object.(*unstructured.Unstructured); ok {
+		return raw.GetName()
+	}
+	return ""
 }
 
 // read turns an object into an exception, and says how it stands.
@@ -294,7 +308,7 @@ func (e *Exceptions) Collect(ch chan<- prometheus.Metric) {
 	if e.byState == nil {
 		return // another replica tells
 	}
-	for label, state := range map[string]string{"active": ExceptionActive, "expired": ExceptionExpired, "invalid": ExceptionInvalid, "expiring": "expiring"} {
+	for label, state := range map[string]string{"active": ExceptionActive, "expired": ExceptionExpired, "invalid": ExceptionInvalid, "pending": ExceptionPending, "expiring": "expiring"} {
 		ch <- prometheus.MustNewConstMetric(exceptionsDesc, prometheus.GaugeValue, float64(e.byState[state]), label)
 	}
 }

@@ -54,6 +54,10 @@ func (h *home) NoteAdmitted(_ context.Context, list []gate.Admitted) error {
 	return nil
 }
 
+func (h *home) StillRuns(ctx context.Context, a gate.Admitted) error {
+	return h.NoteAdmitted(ctx, []gate.Admitted{a})
+}
+
 func (h *home) Admitted(_ context.Context, a gate.Admitted) (*gate.Admitted, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -147,6 +151,7 @@ pratique_image_exceptions{state="active"} 2
 pratique_image_exceptions{state="expired"} 1
 pratique_image_exceptions{state="expiring"} 1
 pratique_image_exceptions{state="invalid"} 4
+pratique_image_exceptions{state="pending"} 0
 `
 	eventually(t, "the figures say so", func() bool { return testutil.CollectAndCompare(e, strings.NewReader(figures)) == nil })
 	s.remove(exceptionsPath + "good")

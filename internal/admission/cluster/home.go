@@ -23,9 +23,9 @@ const (
 	// homeAlways if not: it may have lost it.
 	homeInterval, homeAlways = 10 * time.Second, 5 * time.Minute
 	homeTimeout              = 10 * time.Second
-	// maxTold bounds the images that home is told of, and maxToldMessage their
-	// messages, in bytes.
-	maxTold, maxToldMessage = 5000, 300
+	// maxTold bounds the images that home is told of, maxToldMessage their messages,
+	// in bytes, and maxToldWorkloads the workloads of each.
+	maxTold, maxToldMessage, maxToldWorkloads = 5000, 300, 20
 	// renewal is how often the memory of what was admitted is renewed while it runs.
 	renewal = 24 * time.Hour
 )
@@ -68,51 +68,16 @@ func (i *Inventory) compare(ctx context.Context, s subject) {
 		i.log.Debug("what was admitted is not known", "image", s.String(), "error", err)
 		return
 	}
-	moved, renew := i.table.compare(s, found, i.now())
-	if moved {
+	changed, renew := i.table.compare(s, found, i.now())
+	if len(changed) > 0 && found != nil && found.Digest != s.digest {
 		i.log.Warn("what runs is not what was admitted", "image", s.String(), "namespace", s.namespace, "admitted", found.Digest)
 	}
+	i.dirty(changed...)
 	if renew && i.leads() {
-		if err := i.admitted.NoteAdmitted(ctx, []gate.Admitted{*found}); err != nil {
+		if err := i.admitted.StillRuns(ctx, *found); err != nil {
 			i.log.Debug("what was admitted is not noted again", "image", s.String(), "error", err)
 		}
 	}
-}
-
-// compare notes what was admitted. moved is true when it has only now turned out
-// to be another digest, renew when it is time to note the admission again.
-func (t *table) compare(s subject, found *gate.Admitted, now time.Time) (moved, renew bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	entry := t.images[s]
-	if entry == nil {
-		return false, false
-	}
-	moved = found != nil && found.Digest != s.digest && (entry.admitted == nil || entry.admitted.Digest != found.Digest)
-	entry.admitted, entry.compared = found, now
-	if renew = found != nil && found.Digest == s.digest && now.Sub(entry.renewed) >= renewal; renew {
-		entry.renewed = now
-	}
-	return moved, renew
-}
-
-// How what runs was admitted.
-const (
-	AdmittedSame  = "admitted" // this very image
-	AdmittedOther = "other"    // another one under the same name: the tag has moved since
-	AdmittedNone  = "none"     // never seen by admission: older than it, exempt, or past it
-)
-
-func (e *imageEntry) admission(s subject) string {
-	switch {
-	case e.compared.IsZero():
-		return ""
-	case e.admitted == nil:
-		return AdmittedNone
-	case e.admitted.Digest == s.digest:
-		return AdmittedSame
-	}
-	return AdmittedOther
 }
 
 // RunningReport is what runs in a cluster, as home is told it.
@@ -132,6 +97,9 @@ func (i *Inventory) runningReport() RunningReport {
 		r.Images = r.Images[:maxTold]
 	}
 	for n := range r.Images {
+		if all := r.Images[n].Workloads; len(all) > maxToldWorkloads {
+			r.Images[n].Workloads, r.Images[n].MoreWorkloads = all[:maxToldWorkloads], len(all)-maxToldWorkloads
+		}
 		r.Images[n].Standing.Message = cut(r.Images[n].Standing.Message, maxToldMessage)
 	}
 	return r

@@ -168,6 +168,45 @@ func (t *table) tell(entry *imageEntry, f *flip) []types.UID {
 	return slices.Collect(maps.Keys(concerned))
 }
 
+// compare notes what was admitted. changed are the workloads for which that is
+// news; renew is true when it is time to note the admission again.
+func (t *table) compare(s subject, found *gate.Admitted, now time.Time) (changed []types.UID, renew bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	entry := t.images[s]
+	if entry == nil {
+		return nil, false
+	}
+	before := entry.admission(s)
+	entry.admitted, entry.compared = found, now
+	if entry.admission(s) != before {
+		changed = t.tell(entry, nil)
+	}
+	if renew = found != nil && found.Digest == s.digest && now.Sub(entry.renewed) >= renewal; renew {
+		entry.renewed = now
+	}
+	return changed, renew
+}
+
+// How what runs was admitted.
+const (
+	AdmittedSame  = "admitted" // this very image
+	AdmittedOther = "other"    // another one under the same name: the tag has moved since
+	AdmittedNone  = "none"     // never seen by admission: older than it, exempt, or past it
+)
+
+func (e *imageEntry) admission(s subject) string {
+	switch {
+	case e.compared.IsZero():
+		return ""
+	case e.admitted == nil:
+		return AdmittedNone
+	case e.admitted.Digest == s.digest:
+		return AdmittedSame
+	}
+	return AdmittedOther
+}
+
 func isDecided(s gate.State) bool {
 	return s == gate.StatePass || s == gate.StateWarn || s == gate.StateFail
 }
@@ -250,6 +289,8 @@ type Running struct {
 	Admitted  digest.Digest `json:"admitted,omitempty"`
 	Pods      int           `json:"pods"`
 	Workloads []Workload    `json:"workloads"`
+	// MoreWorkloads is how many are not listed.
+	MoreWorkloads int `json:"more_workloads,omitempty"`
 }
 
 // running lists what runs, the worst first.
@@ -265,9 +306,11 @@ func (t *table) running() []Running {
 		if entry.admitted != nil {
 			r.Admitted = entry.admitted.Digest
 		}
+		of := map[types.UID]bool{}
 		for key := range entry.pods {
-			if w := t.workloads[t.pods[key].workload]; !slices.Contains(r.Workloads, w.Workload) {
-				r.Workloads = append(r.Workloads, w.Workload)
+			if uid := t.pods[key].workload; !of[uid] {
+				of[uid] = true
+				r.Workloads = append(r.Workloads, t.workloads[uid].Workload)
 			}
 		}
 		slices.SortFunc(r.Workloads, func(a, b Workload) int { return strings.Compare(a.String(), b.String()) })
