@@ -74,7 +74,7 @@ func (d *doctor) tryBad(ctx context.Context) {
 		d.report.failed(name, "the webhook observes: admission.enforce of the chart, dry_run and mode of selectors", "A POD WITH IT IS ADMITTED, with the warning %q", strings.Join(t.Warnings, "; "))
 	case t.Admitted:
 		d.report.failed(name, "is the namespace exempt (--namespace names another), or the registration for others alone?", "A POD WITH IT IS ADMITTED in the namespace %s", d.Namespace)
-	case denied && strings.Contains(why, "refused"):
+	case denied && strings.Contains(why, ": refused by policy"): // and not in the name of the image
 		d.report.ok(name, "", "pratique: %s", why)
 	case denied:
 		d.report.gap(name, "ask again in a minute", "refused, but not by policy: %s", why)

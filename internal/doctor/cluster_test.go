@@ -98,6 +98,7 @@ func TestCluster(t *testing.T) {
 		{"let in", apiServer{}, "admission, bad image", doctor.Failed, []string{"IS ADMITTED", "--namespace"}},
 		{"observed", apiServer{warning: "pratique: would be refused: bad:1"}, "admission, bad image", doctor.Failed, []string{"would be refused", "observes"}},
 		{"a quota", apiServer{refusal: `pods "x" is forbidden: exceeded quota`, code: 403}, "admission, bad image", doctor.NotChecked, []string{"exceeded quota"}},
+		{"an image that is called so", apiServer{refusal: denied + `registry.example/tests/refused:1: is being analysed`, code: 403}, "admission, bad image", doctor.NotChecked, []string{"not by policy"}},
 		{"another's refusal", apiServer{refusal: `admission webhook "other.example" denied the request: pratique: refused`, code: 403}, "admission, bad image", doctor.NotChecked, nil},
 		{"the webhook is down", apiServer{refusal: `failed calling webhook "validate.pratique.io": timeout`, code: 500}, "admission, bad image", doctor.NotChecked, []string{"failed calling"}},
 		{"no right", apiServer{refusal: `pods is forbidden: User "u" cannot create resource "pods"`, code: 403}, "admission, bad image", doctor.NotChecked, []string{"the right to create pods"}},

@@ -34,7 +34,7 @@ type containerdConfig struct {
 // containerdPull is one plugin, with what is of interest of all.
 type containerdPull struct {
 	ConfigPath string `toml:"config_path"`
-	LocalPull  bool   `toml:"use_local_image_pull"`
+	LocalPull  *bool  `toml:"use_local_image_pull"`
 	Registry   struct {
 		ConfigPath string         `toml:"config_path"`
 		Mirrors    map[string]any `toml:"mirrors"`
@@ -70,7 +70,9 @@ func (c *containerdConfig) merge(other containerdConfig) {
 		if len(theirs.Registry.Mirrors) > 0 {
 			ours.Registry.Mirrors = theirs.Registry.Mirrors
 		}
-		ours.LocalPull = ours.LocalPull || theirs.LocalPull
+		if theirs.LocalPull != nil {
+			ours.LocalPull = theirs.LocalPull
+		}
 		c.Plugins[name] = ours
 	}
 }
@@ -106,6 +108,7 @@ func judgeContainerdConfig(c containerdConfig, want string) (j judgement, config
 		plugin = pluginCRI
 	}
 	cri, transfer := c.Plugins[plugin], c.Plugins[pluginTransfer]
+	local := cri.LocalPull != nil && *cri.LocalPull
 	configured = cri.Registry.ConfigPath
 	for _, mirrored := range []string{pluginCRI, pluginImages} {
 		if len(c.Plugins[mirrored].Registry.Mirrors) > 0 {
@@ -121,9 +124,9 @@ func judgeContainerdConfig(c containerdConfig, want string) (j judgement, config
 		j.problem("config_path is %s, and not %s", configured, want)
 	case c.Version >= 3 && strings.Contains(configured, ":"):
 		j.gap("config_path is a list, %s: the transfer service of containerd 2.1 and later takes it for one folder and reads none", configured)
-	case c.Version >= 3 && !cri.LocalPull && transfer.ConfigPath == "":
+	case c.Version >= 3 && !local && transfer.ConfigPath == "":
 		j.gap("%s has no config_path: containerd 2.1 and later pull by it, and then read no hosts.toml (--runtime crictl shows)", pluginTransfer)
-	case c.Version >= 3 && !cri.LocalPull && transfer.ConfigPath != configured:
+	case c.Version >= 3 && !local && transfer.ConfigPath != configured:
 		j.problem("config_path of %s is %s, and that of %s %s", pluginImages, configured, pluginTransfer, transfer.ConfigPath)
 	}
 	if c.Version < 3 && transfer.ConfigPath == "" {
@@ -157,6 +160,9 @@ func (d *doctor) readContainerdConfig() (containerdConfig, error) {
 			other, err := parseContainerdConfig(raw)
 			if err != nil {
 				return containerdConfig{}, fmt.Errorf("%s: %w", file, err)
+			}
+			if len(other.Imports) > 0 {
+				return containerdConfig{}, fmt.Errorf("%s imports files itself, which the doctor does not follow", file)
 			}
 			c.merge(other)
 		}

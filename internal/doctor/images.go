@@ -58,6 +58,7 @@ func (d *doctor) checkImages(ctx context.Context, reachable bool) {
 func (d *doctor) checkBad(ctx context.Context, name, repository, identifier, namespace string) (layers bool) {
 	d.progress("asking for %s of %s", identifier, repository)
 	var stone digest.Digest // that a refused tag is answered with
+	var before answer       // to the first question
 	get := func(name, method, identifier string) answer {
 		a, err := d.registry.patiently(ctx, manifest(method, repository, identifier, namespace))
 		switch {
@@ -70,7 +71,7 @@ func (d *doctor) checkBad(ctx context.Context, name, repository, identifier, nam
 			d.report.ok(name, "", "HTTP 200, for the tombstone")
 			return a
 		}
-		d.judgeBad(name, a, err)
+		d.judgeBad(name, a, err, method == http.MethodHead && d.refused(before))
 		return a
 	}
 	by := " by tag"
@@ -78,6 +79,7 @@ func (d *doctor) checkBad(ctx context.Context, name, repository, identifier, nam
 		by = " by digest"
 	}
 	a := get(name+by, http.MethodGet, identifier)
+	before = a
 	if by == " by tag" && a.digest() != "" {
 		a = get(name+" by digest", http.MethodGet, a.digest().String())
 	}
@@ -99,17 +101,26 @@ func (a answer) digest() digest.Digest {
 	return d
 }
 
+// refused reports whether an answer is a refusal by policy.
+func (d *doctor) refused(a answer) bool {
+	return a.status == http.StatusForbidden && a.code == "DENIED" && strings.HasPrefix(a.message, refusal)
+}
+
 // judgeBad says what the answer to a request for a refused manifest comes to.
-func (d *doctor) judgeBad(name string, a answer, err error) {
+// wordless is true where an answer without words is one: to HEAD, when GET was
+// refused by policy.
+func (d *doctor) judgeBad(name string, a answer, err error, wordless bool) {
 	warning := a.warning()
 	switch {
 	case err != nil:
 		d.report.gap(name, advice(err), "%v", err)
-	case a.status == http.StatusForbidden && len(a.body) == 0: // HEAD has no words
+	case a.status == http.StatusForbidden && len(a.body) == 0 && wordless:
 		d.report.ok(name, "", "HTTP 403")
-	case a.status == http.StatusForbidden && a.code == "DENIED" && strings.HasPrefix(a.message, refusal) && a.message == d.said:
+	case a.status == http.StatusForbidden && len(a.body) == 0:
+		d.report.gap(name, "a refusal for another reason proves nothing: who is it that answers?", "HTTP 403, without the proxy's words")
+	case d.refused(a) && a.message == d.said:
 		d.report.ok(name, "", "HTTP 403 DENIED, in the same words")
-	case a.status == http.StatusForbidden && a.code == "DENIED" && strings.HasPrefix(a.message, refusal):
+	case d.refused(a):
 		d.said = a.message
 		d.report.ok(name, "", "%s", a)
 	case a.status == http.StatusForbidden && strings.HasPrefix(a.message, "pratique: "):

@@ -123,7 +123,7 @@ func (d *doctor) checkRuntime(ctx context.Context, p program) {
 	if !present {
 		_, _ = d.run(context.WithoutCancel(ctx), p, cleanUp, p.removal)
 	}
-	d.judgePull(name, out, err)
+	d.judgePull(name, out, err, p.name == "ctr" || p.name == "crictl")
 }
 
 func (d *doctor) removePulled(ctx context.Context, p program, present bool) {
@@ -136,16 +136,17 @@ func (d *doctor) removePulled(ctx context.Context, p program, present bool) {
 }
 
 // judgePull says what a pull that failed comes to. Only the proxy's own words prove
-// that it was the proxy.
-func (d *doctor) judgePull(name, out string, err error) {
+// that it was the proxy; or that the proxy has refused the image to us, and its
+// files lead a runtime that shows no words to nobody else.
+func (d *doctor) judgePull(name, out string, err error, follows bool) {
 	flat := strings.ReplaceAll(out, `\"`, `"`)
 	_, reason, told := strings.Cut(flat, refusal)
 	switch {
 	case told:
 		d.report.ok(name, "", "%s", firstLine(refusal+reason))
-	case strings.Contains(out, "403 Forbidden") && d.bad.registry != "" && d.led[d.bad.registry]:
+	case strings.Contains(out, "403 Forbidden") && d.said != "" && follows && d.led[d.bad.registry]:
 		d.report.ok(name, "containerd before 2.3 does not show the reason: the proxy's log and `pratique audit` have it", "403 Forbidden, and hosts.toml leads to the proxy alone")
-	case strings.Contains(out, "403 Forbidden") && d.bad.registry == "":
+	case strings.Contains(out, "403 Forbidden") && d.said != "" && d.bad.registry == "":
 		d.report.ok(name, "containerd before 2.3 does not show the reason: the proxy's log and `pratique audit` have it", "403 Forbidden from the proxy's own address")
 	case errors.Is(err, context.DeadlineExceeded):
 		d.report.gap(name, "--timeout allows more; a pull that hangs may be on its way to a registry that is closed off", "not done after %s", d.Timeout)

@@ -2,7 +2,9 @@ package doctor_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -66,10 +68,33 @@ func TestRuntime(t *testing.T) {
 }
 
 // TestRuntimeByFiles: where a runtime shows the status alone, the node's files decide
-// whose refusal it is.
+// whose refusal it is, if it goes by them and the proxy does refuse the image.
 func TestRuntimeByFiles(t *testing.T) {
-	fake(t, "ctr", "echo 'unexpected status: 403 Forbidden' >&2; exit 1")
-	for server, want := range map[string]doctor.Result{"http://127.0.0.1:1": doctor.OK, "https://registry.example": doctor.NotChecked} {
+	for _, name := range []string{"ctr", "docker"} {
+		fake(t, name, "echo 'unexpected status: 403 Forbidden' >&2; exit 1")
+	}
+	words := `{"errors":[{"code":"DENIED","message":"pratique: refused by policy \"default\": one reason"}]}`
+	proxy := newDoor(t, false, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, words)
+		}
+	})
+	mute := newDoor(t, false, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			w.WriteHeader(http.StatusForbidden) // anybody might
+		}
+	})
+	for _, c := range []struct {
+		name, proxy, server, runtime string
+		image, pull                  doctor.Result
+	}{
+		{"to the proxy alone", proxy.URL, proxy.URL, "ctr", doctor.OK, doctor.OK},
+		{"to somebody else", proxy.URL, "https://registry.example", "ctr", doctor.OK, doctor.NotChecked},
+		{"a runtime that does not read them", proxy.URL, proxy.URL, "docker", doctor.OK, doctor.NotChecked},
+		{"a proxy that has no words either", mute.URL, mute.URL, "ctr", doctor.NotChecked, doctor.NotChecked},
+	} {
+		server, want := c.server, c.pull
 		hosts := t.TempDir()
 		if err := os.Mkdir(filepath.Join(hosts, "_default"), 0o755); err != nil {
 			t.Fatal(err)
@@ -79,10 +104,11 @@ func TestRuntimeByFiles(t *testing.T) {
 		}
 		none := filepath.Join(hosts, "none")
 		report := run(t, doctor.Options{
-			Proxy: "http://127.0.0.1:1", BadImage: "registry.example/team/bad:1", Runtime: "ctr", Timeout: 3 * time.Second, Now: time.Now, Node: true,
+			Proxy: c.proxy, BadImage: "registry.example/team/bad:1", Runtime: c.runtime, Timeout: 3 * time.Second, Now: time.Now, Node: true,
 			Files: doctor.Files{Root: "/", HostsDir: hosts, ContainerdConfig: none, RegistriesConf: none, DockerConfig: none},
 		})
-		expect(t, report, "runtime, ctr", want)
+		expect(t, report, "runtime, "+c.runtime, want)
+		expect(t, report, "bad image by tag", c.image)
 	}
 }
 

@@ -91,6 +91,7 @@ func (d *doctor) checkTestImage(ctx context.Context, reachable bool) {
 	switch {
 	case err != nil:
 		d.report.gap(name, next, "push of %s:%s: %v", d.TestRepository, tag, err)
+		d.removeTestImage(ctx, tag, digest.FromBytes(t.manifest)) // it may have come all the same
 		return
 	case pushed.status == http.StatusForbidden && strings.HasPrefix(pushed.message, refusal):
 		d.report.ok(name+", push", "", "gate.push refuses it: %s", pushed)
@@ -158,6 +159,9 @@ func (d *doctor) removeTestImage(ctx context.Context, tag string, manifest diges
 	})
 	if err == nil && a.status == http.StatusAccepted {
 		d.report.ok("test image removed", "", "%s:%s", d.TestRepository, tag)
+		return
+	}
+	if err == nil && a.status == http.StatusNotFound { // the push did not come so far
 		return
 	}
 	why := a.String()
