@@ -69,7 +69,7 @@ serve has. */}}
 keys stands here, and in the two below. */}}
 {{- define "pratique.admissionSection" -}}
 {{- $own := .Values.admission -}}
-{{- $a := dict "listen" "0.0.0.0:8443" "metrics" "0.0.0.0:8081" "exempt_namespaces" (include "pratique.exempt" . | fromYamlArray) -}}
+{{- $a := dict "listen" "0.0.0.0:8443" "cluster" $own.cluster "metrics" "0.0.0.0:8081" "exempt_namespaces" (include "pratique.exempt" . | fromYamlArray) -}}
 {{- if $own.tls.certManager.enabled -}}
 {{- $_ := set $a "tls" (dict "cert" "/run/secrets/tls/tls.crt" "key" "/run/secrets/tls/tls.key") -}}
 {{- end -}}
