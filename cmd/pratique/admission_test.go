@@ -20,6 +20,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -218,6 +220,68 @@ func TestAdmissionWithRedisAlone(t *testing.T) {
 		t.Errorf("without redis and registry: %+v", got)
 	}
 	t.Logf("two answers without redis after %v", time.Since(began))
+}
+
+// TestAdmissionUnderLoadLosesRedisAndServe: while reviews come in, Redis dies, then
+// serve. What is known keeps its answer, each within the time of the API server.
+func TestAdmissionUnderLoadLosesRedisAndServe(t *testing.T) {
+	redis := clients.Redis(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	gatetest.WriteData(t, dir, 1, gatetest.Advisories())
+	shared := []string{"--set", "redis.url=redis://" + redis.Addr, "--set", "feeds.sources=[]"}
+	s := serve(t, dir, shared...)
+	h := startHook(t, append(shared, "--set", "admission.resolver.plain_hosts=["+s.registry+"]", "--set", "admission.resolver.allow_hosts=[127.0.0.1]",
+		"--set", "admission.engine.url="+s.api)...)
+	r := imagetest.Registry{URL: "http://" + s.registry}
+	name := map[bool]string{}
+	for wanted, im := range map[bool]imagetest.Image{false: imagetest.Vulnerable(), true: imagetest.Clean()} {
+		tag := fmt.Sprint(wanted)
+		r.Header = s.token("team/app")
+		if err := r.Push(t.Context(), "team/app", tag, im); err != nil {
+			t.Fatal(err)
+		}
+		// By digest: whoever asks for a tag asks the registry, which dies too.
+		name[wanted] = s.registry + "/team/app:" + tag + "@" + im.Digest().String()
+	}
+	h.within(10*time.Second, name[true], admitted)
+	h.within(10*time.Second, name[false], denied)
+
+	over := make(chan struct{})
+	var load sync.WaitGroup
+	var answers atomic.Int64
+	for range 4 {
+		load.Go(func() {
+			for wanted := true; ; wanted = !wanted {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				began := time.Now()
+				got := h.review(name[wanted])
+				if got.http != http.StatusOK || got.allowed != wanted || time.Since(began) > 3*time.Second {
+					t.Errorf("%s after %v: %+v", name[wanted], time.Since(began), got)
+					return
+				}
+				answers.Add(1)
+			}
+		})
+	}
+	step := func(what string) {
+		before := answers.Load()
+		time.Sleep(2 * time.Second)
+		t.Logf("%s: %d answers in two seconds", what, answers.Load()-before)
+	}
+	step("all is well")
+	redis.Stop()
+	step("without Redis")
+	s.stop(syscall.SIGKILL)
+	step("without Redis and serve")
+	close(over)
+	load.Wait()
+	if answers.Load() == 0 {
+		t.Error("nothing was answered")
+	}
 }
 
 // TestAdmissionInsideServe: one process, no Redis. What was never seen is analysed
