@@ -55,7 +55,7 @@ func TestClusterCommands(t *testing.T) {
 		res.Body.Close()
 		return res.StatusCode
 	}
-	good := `{"id":"ssl","owner":"team app","reason":"not reachable from outside","expires":"2999-01-01T00:00:00Z","scope":{"images":["*/team/app","x"],"namespaces":["shop"],"pulls":true},"findings":[{"trigger_id":"CVE-2025-15467"}]}`
+	good := `{"id":"ssl","owner":"team app","reason":"not reachable from outside","expires":"2999-01-01T00:00:00Z","scope":{"images":["*/team/app","docker.io/x"],"namespaces":["shop"],"pulls":true},"findings":[{"trigger_id":"CVE-2025-15467"}]}`
 	over := strings.NewReplacer("2999", "1999", `"ssl"`, `"old"`).Replace(good)
 	for body, want := range map[string]int{"[" + good + "," + over + "]": 200, "[" + good + "," + good + "]": 400, "[{}]": 400, "{": 400} {
 		if code := put("exceptions/prod", body); code != want {
