@@ -204,12 +204,6 @@ func (e *Exception) hash() string {
 	return digest.FromBytes(raw).Encoded()
 }
 
-// IsException reports whether a row was let pass by an exception beside the
-// bundle, and names it; else it was an item of a whitelist.
-func IsException(whitelistID string) (id string, ok bool) {
-	return strings.CutPrefix(whitelistID, exemptPrefix)
-}
-
 // that are for a request, in the order of their ids.
 func (x *Exceptions) that(req *Request) (found []*compiledException) {
 	if x == nil {

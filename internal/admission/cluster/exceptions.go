@@ -146,13 +146,7 @@ func (e *Exceptions) follow(ctx context.Context) {
 	factory := dynamicinformer.NewDynamicSharedInformerFactory(e.dynamic, 0)
 	informer := factory.ForResource(imageExceptions).Informer()
 	changed := make(chan struct{}, 1)
-	wake := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: func(any) { wake() }, UpdateFunc: func(any, any) { wake() }, DeleteFunc: func(any) { wake() }})
+	_, err := onChange(informer, func() { wake(changed) })
 	fresh := &freshness{}
 	if err = errors.Join(err, fresh.follow(informer, "imageexceptions", e.log)); err != nil {
 		e.complain(err)
@@ -168,7 +162,7 @@ func (e *Exceptions) follow(ctx context.Context) {
 	for {
 		// A list that may be old tells nothing: it could bring back what was deleted.
 		if !fresh.recently(distrust) {
-			e.tell(ctx, informer.GetStore().List())
+			e.tell(ctx, byName(informer.GetStore().List()))
 		}
 		select {
 		case <-ctx.Done():
@@ -184,18 +178,24 @@ func (e *Exceptions) follow(ctx context.Context) {
 	}
 }
 
-// tell tells home of the exceptions that hold, and each object how it stands.
-func (e *Exceptions) tell(ctx context.Context, objects []any) {
-	var hold []bundle.Exception
-	status := map[string]exceptionStatus{} // by name
-	byState := map[string]int{}
-	slices.SortFunc(objects, func(a, b any) int { return cmp.Compare(nameOf(a), nameOf(b)) })
-	for _, object := range objects {
-		raw, ok := object.(*unstructured.Unstructured)
-		if !ok {
-			continue
+// byName are the objects that an informer has, in the order of their names.
+func byName(all []any) (objects []*unstructured.Unstructured) {
+	for _, one := range all {
+		if o, ok := one.(*unstructured.Unstructured); ok {
+			objects = append(objects, o)
 		}
-		exception, st := e.read(raw)
+	}
+	slices.SortFunc(objects, func(a, b *unstructured.Unstructured) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return objects
+}
+
+// tell tells home of the exceptions that hold, and each object how it stands.
+func (e *Exceptions) tell(ctx context.Context, objects []*unstructured.Unstructured) {
+	var hold []bundle.Exception
+	statuses := make([]exceptionStatus, len(objects))
+	byState := map[string]int{}
+	for n, o := range objects {
+		exception, st := e.read(o)
 		if st.State == ExceptionActive && len(hold) == gate.MaxExceptions {
 			st.State, st.Message = ExceptionInvalid, fmt.Sprintf("there are more than %d", gate.MaxExceptions)
 		}
@@ -206,34 +206,23 @@ func (e *Exceptions) tell(ctx context.Context, objects []any) {
 			}
 		}
 		byState[st.State]++
-		status[raw.GetName()] = st
+		statuses[n] = st
 	}
 	told, cancel := context.WithTimeout(ctx, homeTimeout)
 	err := e.home.PutExceptions(told, e.cluster, hold)
 	cancel()
 	if err != nil {
 		e.complain(fmt.Errorf("tell of exceptions: %w", err))
-	}
-	if err != nil {
 		byState[ExceptionPending], byState[ExceptionActive] = byState[ExceptionActive], 0
 	}
-	for _, object := range objects {
-		if raw, ok := object.(*unstructured.Unstructured); ok {
-			st := status[raw.GetName()]
-			if err != nil && st.State == ExceptionActive {
-				st.State, st.Message = ExceptionPending, "the processes that judge cannot be told at the moment"
-			}
-			e.mark(ctx, raw, st)
+	for n, o := range objects {
+		st := statuses[n]
+		if err != nil && st.State == ExceptionActive {
+			st.State, st.Message = ExceptionPending, "the processes that judge cannot be told at the moment"
 		}
+		e.mark(ctx, o, st)
 	}
 	e.count(byState)
-}
-
-func nameOf(object any) string {
-	if raw, ok := object.(*unstructured.Unstructured); ok {
-		return raw.GetName()
-	}
-	return ""
 }
 
 // read turns an object into an exception, and says how it stands.

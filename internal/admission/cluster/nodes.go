@@ -40,9 +40,7 @@ func NewNodes(client kubernetes.Interface, log *slog.Logger) (*Nodes, error) {
 	n.index, n.synced = informer.GetIndexer(), informer.HasSynced
 	err := errors.Join(informer.SetTransform(platformOnly), n.fresh.follow(informer, "nodes", log),
 		informer.AddIndexers(cache.Indexers{byPlatform: func(object any) ([]string, error) { return []string{platform(object)}, nil }}))
-	handler, handlerErr := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { n.look() }, UpdateFunc: func(any, any) { n.look() }, DeleteFunc: func(any) { n.look() },
-	})
+	handler, handlerErr := onChange(informer, n.look)
 	if err = errors.Join(err, handlerErr); err != nil {
 		return nil, fmt.Errorf("watch nodes: %w", err)
 	}

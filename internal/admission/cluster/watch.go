@@ -78,18 +78,22 @@ func (c *Certificates) wakeOn(informer cache.SharedIndexInformer) error {
 	if err := informer.SetTransform(bare); err != nil {
 		return fmt.Errorf("set a transform: %w", err)
 	}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { c.wake() },
-		UpdateFunc: func(any, any) { c.wake() },
-		DeleteFunc: func(any) { c.wake() },
-	})
+	_, err := onChange(informer, func() { wake(c.poke) })
 	return err
 }
 
-func (c *Certificates) wake() {
+// onChange has f called when anything of an informer comes, changes or goes.
+func onChange(informer cache.SharedIndexInformer, f func()) (cache.ResourceEventHandlerRegistration, error) {
+	return informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { f() }, UpdateFunc: func(any, any) { f() }, DeleteFunc: func(any) { f() },
+	})
+}
+
+// wake wakes who reads from a channel that has room for one.
+func wake(sleeper chan<- struct{}) {
 	select {
-	case c.poke <- struct{}{}:
-	default: // Run has not come to the last one yet
+	case sleeper <- struct{}{}:
+	default: // the last one has not been read yet
 	}
 }
 

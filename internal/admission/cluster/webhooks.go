@@ -128,7 +128,7 @@ func (c *Certificates) announce(ctx context.Context, hooks []hook, t *trust) err
 		c.stale.note(h, err != nil)
 		switch {
 		case err != nil && raced(err):
-			c.wake()
+			wake(c.poke)
 		case err != nil:
 			errs = append(errs, fmt.Errorf("write the caBundle of %s: %w", h, err))
 		case raw != nil:
